@@ -1,0 +1,465 @@
+//! Chunks: 64 KiB of aligned memory that hold sixteen blocks of the log, shared between cores.
+//!
+//! Callers: the block cache (fills chunks from disk), the log (writes its head's chunks), the
+//! connections (send pieces of chunks). One rule makes sharing sound: **a block's bytes are written
+//! once, before they are published, and never again while the chunk lives.** A chunk is made in
+//! one of two ways: whole, by a read from disk into a [`Blank`]; or block by block, by the one
+//! [`Head`] that the log holds, where each block is published by its verified bit.
+//!
+//! Unsafe code: raw memory, and the gather list that the kernel reads.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::extent::BLOCK_BYTES;
+
+/// Blocks of a chunk.
+pub const CHUNK_BLOCKS: usize = 16;
+/// Bytes of a chunk.
+pub const CHUNK_BYTES: usize = CHUNK_BLOCKS * BLOCK_BYTES;
+/// Most memory ranges handed to the kernel in one send (`IOV_MAX`).
+pub const IOVECS_MAX: usize = 1024;
+
+/// A fixed budget of chunk memory. Memory is taken from the system when it is first needed, kept
+/// for ever, and used again last in, first out.
+#[derive(Clone)]
+pub struct Arena {
+    shared: Arc<ArenaShared>,
+}
+
+struct ArenaShared {
+    free: Mutex<Vec<Memory>>,
+    made: AtomicUsize,
+    chunks_max: usize,
+}
+
+/// A chunk's bytes; whoever holds it owns them alone.
+struct Memory {
+    start: NonNull<u8>,
+}
+
+/// A chunk that nobody else sees yet: to be filled.
+pub struct Blank {
+    /// Taken on drop, to go back to the arena.
+    memory: Option<Memory>,
+    arena: Arc<ArenaShared>,
+}
+
+/// A chunk in the cache.
+pub struct Chunk {
+    blank: Blank,
+    /// All bytes were there when the chunk was made; otherwise only verified blocks may be read.
+    whole: bool,
+    /// Bits 0-15: the block was checked against its checksum. Bits 16-31: as a frame header.
+    verified: AtomicU32,
+    /// Used since the eviction hand came by.
+    touched: AtomicBool,
+}
+
+/// The writing end of a chunk that the log fills block by block. There is one per chunk.
+pub struct Head {
+    chunk: Arc<Chunk>,
+}
+
+/// A run of bytes inside one chunk, or of zeros. Keeps the chunk alive.
+#[derive(Clone)]
+pub struct Piece {
+    /// `None`: zeros.
+    chunk: Option<Arc<Chunk>>,
+    offset: u32,
+    bytes: u32,
+}
+
+impl Arena {
+    /// An arena that never holds more than `budget_bytes`, rounded down to chunks.
+    pub fn new(budget_bytes: usize) -> Arena {
+        let chunks_max = budget_bytes / CHUNK_BYTES;
+        let free = Mutex::new(Vec::new());
+        Arena { shared: Arc::new(ArenaShared { free, made: AtomicUsize::new(0), chunks_max }) }
+    }
+
+    /// A chunk to fill; `None` when the budget is spent. Its bytes are whatever was there before.
+    pub fn take(&self) -> Option<Blank> {
+        let recycled = self.shared.free.lock().pop();
+        let memory = match recycled {
+            Some(memory) => memory,
+            None => self.shared.grow()?,
+        };
+        Some(Blank { memory: Some(memory), arena: self.shared.clone() })
+    }
+
+    /// Chunks taken from the system so far.
+    pub fn chunks_made(&self) -> usize {
+        self.shared.made.load(Ordering::Relaxed)
+    }
+
+    /// Chunks of the budget.
+    pub fn chunks_max(&self) -> usize {
+        self.shared.chunks_max
+    }
+}
+
+impl ArenaShared {
+    fn grow(&self) -> Option<Memory> {
+        let more = |made: usize| (made < self.chunks_max).then_some(made + 1);
+        self.made.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Memory::new())
+    }
+}
+
+const LAYOUT: Layout = match Layout::from_size_align(CHUNK_BYTES, BLOCK_BYTES) {
+    Ok(layout) => layout,
+    Err(_) => panic!("64 KiB aligned to 4 KiB is a layout"),
+};
+
+impl Memory {
+    fn new() -> Memory {
+        // SAFETY: LAYOUT has a size above 0.
+        let start = unsafe { alloc_zeroed(LAYOUT) };
+        match NonNull::new(start) {
+            Some(start) => Memory { start },
+            None => handle_alloc_error(LAYOUT),
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: `start` came from `alloc_zeroed(LAYOUT)`, and a Memory is neither cloned nor copied.
+        unsafe { dealloc(self.start.as_ptr(), LAYOUT) }
+    }
+}
+
+// SAFETY: a Memory owns its bytes alone; the pointer is not tied to a thread.
+unsafe impl Send for Memory {}
+// SAFETY: a shared Memory gives out nothing but its address. The types around it decide who may
+// read or write the bytes: Blank by exclusive borrow, Chunk and Head by the rule of this module.
+unsafe impl Sync for Memory {}
+
+impl Blank {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: CHUNK_BYTES initialised bytes (zeroed when made); exclusive to this Blank.
+        unsafe { std::slice::from_raw_parts(self.start(), CHUNK_BYTES) }
+    }
+
+    /// The bytes, to be filled.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), CHUNK_BYTES) }
+    }
+
+    /// Publishes the chunk with all its bytes in place, none verified yet.
+    pub fn whole(self) -> Arc<Chunk> {
+        Arc::new(Chunk::new(self, true))
+    }
+
+    /// Turns it into a chunk that is written block by block.
+    pub fn head(self) -> Head {
+        Head { chunk: Arc::new(Chunk::new(self, false)) }
+    }
+
+    /// Address of the first byte, for the kernel to write to while the ring owns the Blank.
+    pub(crate) fn start(&self) -> *mut u8 {
+        let memory = self.memory.as_ref().expect("only drop takes the memory");
+        memory.start.as_ptr()
+    }
+}
+
+impl Drop for Blank {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            self.arena.free.lock().push(memory);
+        }
+    }
+}
+
+impl Chunk {
+    fn new(blank: Blank, whole: bool) -> Chunk {
+        Chunk { blank, whole, verified: AtomicU32::new(0), touched: AtomicBool::new(true) }
+    }
+
+    /// Whether `count` blocks from `first` on are all verified.
+    pub fn is_verified(&self, first: usize, count: usize) -> bool {
+        assert!(first + count <= CHUNK_BLOCKS);
+        let wanted = ((1u32 << count) - 1) << first;
+        self.verified.load(Ordering::Acquire) & wanted == wanted
+    }
+
+    /// Whether block `index` is verified to be a frame header.
+    pub fn is_header(&self, index: usize) -> bool {
+        assert!(index < CHUNK_BLOCKS);
+        self.verified.load(Ordering::Acquire) & (1 << (index + CHUNK_BLOCKS)) != 0
+    }
+
+    /// The bytes of a block; `None` while the log has not written it.
+    pub fn block(&self, index: usize) -> Option<&[u8; BLOCK_BYTES]> {
+        assert!(index < CHUNK_BLOCKS);
+        if !self.whole && !self.is_verified(index, 1) {
+            return None;
+        }
+        // SAFETY: the block lies inside the chunk, is aligned (a byte array needs none) and was
+        // initialised. A whole chunk has no writer. A Head writes a block only while its verified
+        // bit is clear, and the bit was seen set with Acquire: nobody writes these bytes again.
+        Some(unsafe { &*self.blank.start().add(index * BLOCK_BYTES).cast::<[u8; BLOCK_BYTES]>() })
+    }
+
+    /// Checks a block of payload against its checksum and remembers success.
+    pub fn verify(&self, index: usize, checksum: u32) -> bool {
+        if self.is_verified(index, 1) {
+            return true;
+        }
+        let Some(block) = self.block(index) else { return false };
+        let matches = crc32c::crc32c(block) == checksum;
+        if matches {
+            self.set_verified(1 << index);
+        }
+        matches
+    }
+
+    /// Remembers that block `index` was decoded as a frame header. The caller read it by [`Chunk::block`].
+    pub fn set_header(&self, index: usize) {
+        assert!(self.block(index).is_some(), "what was not written cannot be a header");
+        self.set_verified((1 << index) | (1 << (index + CHUNK_BLOCKS)));
+    }
+
+    /// Whether it was used since the last call. The eviction hand asks.
+    pub(crate) fn take_touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed) && self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes a use. Reads first: a hot chunk's line stays shared between the cores.
+    pub(crate) fn touch(&self) {
+        if !self.touched.load(Ordering::Relaxed) {
+            self.touched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn set_verified(&self, bits: u32) {
+        self.verified.fetch_or(bits, Ordering::Release);
+    }
+}
+
+impl Head {
+    /// The chunk, to be shared.
+    pub fn chunk(&self) -> &Arc<Chunk> {
+        &self.chunk
+    }
+
+    /// Writes a block that was not published yet: `payload` (at most a block) and zeros behind it.
+    /// Returns the checksum of the block. May be repeated until [`Head::publish`].
+    pub fn write(&mut self, index: usize, payload: &[u8]) -> u32 {
+        assert!(index < CHUNK_BLOCKS);
+        assert!(payload.len() <= BLOCK_BYTES);
+        assert!(!self.chunk.is_verified(index, 1), "a published block is never written again");
+        // SAFETY: the block lies inside the chunk. Its verified bit is clear, so `Chunk::block`
+        // gives nobody a reference, and this Head, borrowed exclusively, is the only writer.
+        let block = unsafe {
+            let start = self.chunk.blank.start().add(index * BLOCK_BYTES);
+            std::slice::from_raw_parts_mut(start, BLOCK_BYTES)
+        };
+        let (data, padding) = block.split_at_mut(payload.len());
+        data.copy_from_slice(payload);
+        padding.fill(0);
+        // The copy left the block in the nearest cache: this second look costs no memory traffic.
+        crc32c::crc32c(block)
+    }
+
+    /// Publishes `count` written blocks from `first` on.
+    pub fn publish(&mut self, first: usize, count: usize) {
+        assert!(first + count <= CHUNK_BLOCKS);
+        self.chunk.set_verified(((1u32 << count) - 1) << first);
+    }
+
+    /// Writes and publishes a frame header.
+    pub fn write_header(&mut self, index: usize, header: &[u8; BLOCK_BYTES]) {
+        self.write(index, header);
+        self.chunk.set_verified((1 << index) | (1 << (index + CHUNK_BLOCKS)));
+    }
+}
+
+impl Piece {
+    /// `bytes` bytes of `chunk` from `offset` on; all blocks that they touch are verified.
+    pub fn new(chunk: Arc<Chunk>, offset: usize, bytes: usize) -> Piece {
+        assert!(bytes > 0 && bytes <= CHUNK_BYTES && offset <= CHUNK_BYTES - bytes);
+        let first = offset / BLOCK_BYTES;
+        let last = (offset + bytes - 1) / BLOCK_BYTES;
+        assert!(chunk.is_verified(first, last - first + 1), "only verified blocks leave the cache");
+        Piece { chunk: Some(chunk), offset: offset as u32, bytes: bytes as u32 }
+    }
+
+    /// Zeros, at most a chunk of them.
+    pub fn zeros(bytes: usize) -> Piece {
+        assert!(bytes <= CHUNK_BYTES);
+        Piece { chunk: None, offset: 0, bytes: bytes as u32 }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes as usize
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        let Some(chunk) = &self.chunk else { return &ZEROS.0[..self.len()] };
+        // SAFETY: `new` checked that the range lies inside the chunk and in verified blocks, which
+        // nobody writes again while the chunk lives; the piece keeps it alive.
+        unsafe {
+            let start = chunk.blank.start().add(self.offset as usize);
+            std::slice::from_raw_parts(start, self.len())
+        }
+    }
+}
+
+impl std::fmt::Debug for Piece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Piece({} bytes)", self.bytes)
+    }
+}
+
+/// What is sent where no bytes are stored. Aligned, so that it can be written with O_DIRECT too.
+#[repr(align(4096))]
+struct Zeros([u8; CHUNK_BYTES]);
+
+static ZEROS: Zeros = Zeros([0; CHUNK_BYTES]);
+
+/// What a connection is about to send: header bytes of its own, and pieces between them. Keeps its
+/// memory when it is used again.
+#[derive(Default)]
+pub struct Gather {
+    head: Vec<u8>,
+    /// Each piece follows the header bytes below its mark.
+    pieces: Vec<(usize, Piece)>,
+    piece_bytes: usize,
+    iovecs: Vec<libc::iovec>,
+}
+
+/// A [`Gather`] on its way: what the kernel is given, and how far it got.
+pub struct Sending {
+    /// Neither changes while `iovecs` points into it.
+    gather: Gather,
+    /// Index of the first range that is not sent.
+    next: usize,
+    remaining: usize,
+}
+
+impl Gather {
+    /// An empty list.
+    pub fn new() -> Gather {
+        Gather::default()
+    }
+
+    /// The header bytes so far; new ones are put at the end. What is appended after a push goes out
+    /// after the pieces pushed. Bytes already there may be changed, never removed.
+    pub fn head(&mut self) -> &mut Vec<u8> {
+        &mut self.head
+    }
+
+    /// Sends `piece` after everything that is there.
+    pub fn push(&mut self, piece: Piece) {
+        if !piece.is_empty() {
+            self.piece_bytes += piece.len();
+            self.pieces.push((self.head.len(), piece));
+        }
+    }
+
+    /// Bytes to be sent.
+    pub fn bytes(&self) -> usize {
+        self.head.len() + self.piece_bytes
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.bytes() == 0
+    }
+
+    /// Closes the list for sending.
+    pub fn seal(mut self) -> Sending {
+        self.iovecs.clear();
+        let mut sent = 0;
+        for (mark, piece) in &self.pieces {
+            let mark = (*mark).min(self.head.len());
+            push_range(&mut self.iovecs, &self.head[sent.min(mark)..mark]);
+            push_range(&mut self.iovecs, piece.as_slice());
+            sent = mark;
+        }
+        push_range(&mut self.iovecs, &self.head[sent..]);
+        let remaining = self.bytes();
+        Sending { gather: self, next: 0, remaining }
+    }
+
+    fn clear(&mut self) {
+        self.iovecs.clear();
+        self.pieces.clear();
+        self.piece_bytes = 0;
+        self.head.clear();
+        self.head.shrink_to(GATHER_KEPT_BYTES);
+    }
+}
+
+/// Header capacity that an idle list keeps.
+const GATHER_KEPT_BYTES: usize = 64 * 1024;
+
+fn push_range(iovecs: &mut Vec<libc::iovec>, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        iovecs.push(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
+    }
+}
+
+impl Sending {
+    /// Bytes not yet sent.
+    pub fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    /// Notes that the kernel took `bytes` bytes.
+    pub fn advance(&mut self, bytes: usize) {
+        assert!(bytes <= self.remaining, "the kernel cannot send more than it was given");
+        self.remaining -= bytes;
+        let mut left = bytes;
+        while left > 0 {
+            let range = &mut self.gather.iovecs[self.next];
+            let step = left.min(range.iov_len);
+            range.iov_base = range.iov_base.wrapping_byte_add(step);
+            range.iov_len -= step;
+            left -= step;
+            if range.iov_len == 0 {
+                self.next += 1;
+            }
+        }
+    }
+
+    /// Gives the list back, empty, with its memory.
+    pub fn reuse(mut self) -> Gather {
+        self.gather.clear();
+        self.gather
+    }
+
+    /// The ranges not yet sent, at most [`IOVECS_MAX`].
+    fn ranges(&self) -> &[libc::iovec] {
+        let rest = &self.gather.iovecs[self.next..];
+        &rest[..rest.len().min(IOVECS_MAX)]
+    }
+}
+
+// SAFETY: the ranges point into `head`'s heap memory and into chunks that `pieces` keeps alive.
+// A Sending changes neither, moving it moves neither, and `iovecs` itself lives on the heap, so the
+// pointer stays the same while the runtime owns the value.
+unsafe impl monoio::buf::IoVecBuf for Sending {
+    fn read_iovec_ptr(&self) -> *const libc::iovec {
+        self.ranges().as_ptr()
+    }
+
+    fn read_iovec_len(&self) -> usize {
+        self.ranges().len()
+    }
+}

@@ -1,0 +1,322 @@
+//! A log frame: one header block and up to 512 payload blocks. Pure codec, little endian.
+//!
+//! Callers: the log (encodes), replay, reads and verify (decode). The layout is drawn byte by byte
+//! in the project's format document. Decoding is strict: every field is checked, fields that mean
+//! nothing are zero, and hostile bytes are an error, never a panic.
+
+use crate::extent::{BLOCK_BYTES, SegmentId};
+use crate::world::Time;
+
+/// Most payload blocks of a frame.
+pub const FRAME_BLOCKS_MAX: usize = 512;
+/// Most records of a frame.
+pub const FRAME_RECORDS_MAX: usize = 31;
+/// Most payload bytes of one record.
+pub const PAYLOAD_MAX: usize = FRAME_BLOCKS_MAX * BLOCK_BYTES;
+/// Format version that this code writes, and the only one that it reads.
+pub const FRAME_VERSION: u16 = 1;
+
+/// What a record does to its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// New bytes at an offset.
+    Data,
+    /// A new length, which is the record's `offset`. No payload.
+    Truncate,
+    /// Bytes moved here by the cleaner; takes effect only where `aux` is still the version.
+    Move,
+}
+
+/// One record of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Inode number.
+    pub ino: u64,
+    /// Generation of the inode.
+    pub generation: u32,
+    /// Log sequence number.
+    pub lsn: u64,
+    /// File offset of the payload; Truncate: the new length.
+    pub offset: u64,
+    /// Payload bytes; Truncate: 0.
+    pub bytes: u64,
+    /// The time that becomes the file's mtime and ctime.
+    pub time: Time,
+    /// What it does.
+    pub kind: RecordKind,
+    /// Set-id bits were cleared by this write.
+    pub clears_setid: bool,
+    /// Offset of the first payload byte within its block.
+    pub skew: u16,
+    /// First payload block, counted within the frame's payload.
+    pub first_block: u16,
+    /// Move: version of the bytes moved; otherwise 0.
+    pub aux: u64,
+}
+
+/// The fields of a frame header beside its records and checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Block of the segment where this header is.
+    pub block: u32,
+    /// Payload blocks that follow.
+    pub payload_blocks: u32,
+    /// The lowest log sequence number of its records.
+    pub lowest_lsn: u64,
+    /// Every frame of this segment before this block was durable when this one was written.
+    pub durable_to: u32,
+    /// The core that wrote it.
+    pub core: u16,
+    /// Checksum of the previous frame's header in this segment; 0 for the first.
+    pub previous: u32,
+    /// The filesystem's on-disk identity. Secret to clients: see the format document.
+    pub filesystem: u64,
+}
+
+/// Why bytes are not a frame header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    /// Not the magic number: most likely never written.
+    Magic,
+    /// A format version that this code does not read.
+    Version(u16),
+    /// The checksum does not match.
+    Checksum,
+    /// The checksum matches, but a field holds what no writer writes.
+    Field,
+}
+
+/// A header block that was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Its fields.
+    pub header: Header,
+    /// Its own checksum, which the next frame carries as `previous`.
+    pub checksum: u32,
+    block: &'a [u8; BLOCK_BYTES],
+    record_count: usize,
+}
+
+impl Header {
+    /// Writes the header block and returns its checksum. `records` and `checksums` (one per payload
+    /// block) are within their limits and tell the same story as the header: the log made them.
+    pub fn encode(&self, records: &[Record], checksums: &[u32], block: &mut [u8; BLOCK_BYTES]) -> u32 {
+        assert!(!records.is_empty() && records.len() <= FRAME_RECORDS_MAX);
+        assert!(checksums.len() <= FRAME_BLOCKS_MAX);
+        assert!(checksums.len() == self.payload_blocks as usize);
+        block.fill(0);
+        put(block, MAGIC_AT, MAGIC.to_le_bytes());
+        put(block, VERSION_AT, FRAME_VERSION.to_le_bytes());
+        put(block, COUNT_AT, (records.len() as u16).to_le_bytes());
+        put(block, SEGMENT_AT, self.segment.0.to_le_bytes());
+        put(block, BLOCK_AT, self.block.to_le_bytes());
+        put(block, PAYLOAD_AT, self.payload_blocks.to_le_bytes());
+        put(block, LOWEST_AT, self.lowest_lsn.to_le_bytes());
+        put(block, DURABLE_AT, self.durable_to.to_le_bytes());
+        put(block, CORE_AT, self.core.to_le_bytes());
+        put(block, PREVIOUS_AT, self.previous.to_le_bytes());
+        put(block, FILESYSTEM_AT, self.filesystem.to_le_bytes());
+        for (index, record) in records.iter().enumerate() {
+            record.encode(block, RECORDS_AT + index * RECORD_BYTES);
+        }
+        for (index, checksum) in checksums.iter().enumerate() {
+            put(block, CHECKSUMS_AT + 4 * index, checksum.to_le_bytes());
+        }
+        let checksum = crc32c::crc32c(block);
+        put(block, CHECKSUM_AT, checksum.to_le_bytes());
+        checksum
+    }
+}
+
+impl Frame<'_> {
+    /// Checks a header block.
+    pub fn decode(block: &[u8; BLOCK_BYTES]) -> Result<Frame<'_>, FrameError> {
+        if u32::from_le_bytes(take(block, MAGIC_AT)) != MAGIC {
+            return Err(FrameError::Magic);
+        }
+        let version = u16::from_le_bytes(take(block, VERSION_AT));
+        if version != FRAME_VERSION {
+            return Err(FrameError::Version(version));
+        }
+        let checksum = u32::from_le_bytes(take(block, CHECKSUM_AT));
+        if header_checksum(block) != checksum {
+            return Err(FrameError::Checksum);
+        }
+        let record_count = usize::from(u16::from_le_bytes(take(block, COUNT_AT)));
+        let header = Header {
+            segment: SegmentId(u64::from_le_bytes(take(block, SEGMENT_AT))),
+            block: u32::from_le_bytes(take(block, BLOCK_AT)),
+            payload_blocks: u32::from_le_bytes(take(block, PAYLOAD_AT)),
+            lowest_lsn: u64::from_le_bytes(take(block, LOWEST_AT)),
+            durable_to: u32::from_le_bytes(take(block, DURABLE_AT)),
+            core: u16::from_le_bytes(take(block, CORE_AT)),
+            previous: u32::from_le_bytes(take(block, PREVIOUS_AT)),
+            filesystem: u64::from_le_bytes(take(block, FILESYSTEM_AT)),
+        };
+        let frame = Frame { header, checksum, block, record_count };
+        if frame.is_sound() { Ok(frame) } else { Err(FrameError::Field) }
+    }
+
+    /// Its records, in order.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        (0..self.record_count)
+            .map(|index| Record::decode(self.block, index).expect("checked when the frame was decoded"))
+    }
+
+    /// Checksum of a payload block, counted within the frame; `None` beyond its payload.
+    pub fn payload_checksum(&self, index: u32) -> Option<u32> {
+        (index < self.header.payload_blocks).then(|| checksum_at(self.block, index as usize))
+    }
+
+    /// Every rule beside magic, version and checksum.
+    fn is_sound(&self) -> bool {
+        let header = &self.header;
+        if self.record_count == 0 || self.record_count > FRAME_RECORDS_MAX {
+            return false;
+        }
+        if header.payload_blocks as usize > FRAME_BLOCKS_MAX || header.durable_to > header.block {
+            return false;
+        }
+        if header.block.checked_add(header.payload_blocks).is_none() {
+            return false;
+        }
+        let records_end = RECORDS_AT + self.record_count * RECORD_BYTES;
+        let checksums_end = CHECKSUMS_AT + 4 * header.payload_blocks as usize;
+        let unused = [38..40, 52..60, records_end..CHECKSUMS_AT, checksums_end..BLOCK_BYTES];
+        if unused.into_iter().any(|range| self.block[range].iter().any(|&byte| byte != 0)) {
+            return false;
+        }
+        self.records_are_sound()
+    }
+
+    fn records_are_sound(&self) -> bool {
+        let mut next_block = 0;
+        let mut lowest = u64::MAX;
+        for index in 0..self.record_count {
+            let Some(record) = Record::decode(self.block, index) else { return false };
+            let Some(end) = record.payload_end() else { return false };
+            if end > self.header.payload_blocks {
+                return false;
+            }
+            if record.kind != RecordKind::Truncate {
+                if u32::from(record.first_block) < next_block {
+                    return false;
+                }
+                next_block = end;
+            }
+            lowest = lowest.min(record.lsn);
+        }
+        lowest == self.header.lowest_lsn
+    }
+}
+
+impl Record {
+    /// The payload block after the record's last, within the frame; `None` when the record
+    /// contradicts itself.
+    fn payload_end(&self) -> Option<u32> {
+        if self.kind == RecordKind::Truncate {
+            let empty = self.bytes == 0 && self.skew == 0 && self.first_block == 0;
+            return empty.then_some(0);
+        }
+        if self.bytes == 0 || self.bytes > PAYLOAD_MAX as u64 || usize::from(self.skew) >= BLOCK_BYTES {
+            return None;
+        }
+        self.offset.checked_add(self.bytes)?;
+        let blocks = (u64::from(self.skew) + self.bytes).div_ceil(BLOCK_BYTES as u64) as u32;
+        Some(u32::from(self.first_block) + blocks)
+    }
+
+    fn encode(&self, block: &mut [u8; BLOCK_BYTES], at: usize) {
+        assert!(self.payload_end().is_some(), "the log makes only records that it can read back");
+        put(block, at, self.ino.to_le_bytes());
+        put(block, at + 8, self.lsn.to_le_bytes());
+        put(block, at + 16, self.offset.to_le_bytes());
+        put(block, at + 24, self.bytes.to_le_bytes());
+        put(block, at + 32, self.time.secs.to_le_bytes());
+        put(block, at + 40, self.time.nanos.to_le_bytes());
+        block[at + 44] = match self.kind {
+            RecordKind::Data => 1,
+            RecordKind::Truncate => 2,
+            RecordKind::Move => 3,
+        };
+        block[at + 45] = u8::from(self.clears_setid);
+        put(block, at + 46, self.skew.to_le_bytes());
+        put(block, at + 48, self.first_block.to_le_bytes());
+        put(block, at + 52, self.generation.to_le_bytes());
+        put(block, at + 56, self.aux.to_le_bytes());
+    }
+
+    fn decode(block: &[u8; BLOCK_BYTES], index: usize) -> Option<Record> {
+        let at = RECORDS_AT + index * RECORD_BYTES;
+        let kind = match block[at + 44] {
+            1 => RecordKind::Data,
+            2 => RecordKind::Truncate,
+            3 => RecordKind::Move,
+            _ => return None,
+        };
+        let nanos = u32::from_le_bytes(take(block, at + 40));
+        let aux = u64::from_le_bytes(take(block, at + 56));
+        let padding = u16::from_le_bytes(take(block, at + 50));
+        if block[at + 45] > 1 || padding != 0 || nanos > NANOS_MAX || (aux != 0 && kind != RecordKind::Move) {
+            return None;
+        }
+        Some(Record {
+            ino: u64::from_le_bytes(take(block, at)),
+            lsn: u64::from_le_bytes(take(block, at + 8)),
+            offset: u64::from_le_bytes(take(block, at + 16)),
+            bytes: u64::from_le_bytes(take(block, at + 24)),
+            time: Time { secs: i64::from_le_bytes(take(block, at + 32)), nanos },
+            kind,
+            clears_setid: block[at + 45] == 1,
+            skew: u16::from_le_bytes(take(block, at + 46)),
+            first_block: u16::from_le_bytes(take(block, at + 48)),
+            generation: u32::from_le_bytes(take(block, at + 52)),
+            aux,
+        })
+    }
+}
+
+/// Checksum of payload block `index` out of a header block that was checked before.
+pub(crate) fn checksum_at(block: &[u8; BLOCK_BYTES], index: usize) -> u32 {
+    u32::from_le_bytes(take(block, CHECKSUMS_AT + 4 * index))
+}
+
+/// Checksum of a header block, its own checksum field taken as zero.
+fn header_checksum(block: &[u8; BLOCK_BYTES]) -> u32 {
+    let before = crc32c::crc32c(&block[..CHECKSUM_AT]);
+    let zeroed = crc32c::crc32c_append(before, &[0; 4]);
+    crc32c::crc32c_append(zeroed, &block[CHECKSUM_AT + 4..])
+}
+
+fn put<const N: usize>(block: &mut [u8; BLOCK_BYTES], at: usize, bytes: [u8; N]) {
+    block[at..at + N].copy_from_slice(&bytes);
+}
+
+fn take<const N: usize>(block: &[u8; BLOCK_BYTES], at: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&block[at..at + N]);
+    bytes
+}
+
+const MAGIC: u32 = u32::from_le_bytes(*b"BSLF");
+const MAGIC_AT: usize = 0;
+const VERSION_AT: usize = 4;
+const COUNT_AT: usize = 6;
+const SEGMENT_AT: usize = 8;
+const BLOCK_AT: usize = 16;
+const PAYLOAD_AT: usize = 20;
+const LOWEST_AT: usize = 24;
+const DURABLE_AT: usize = 32;
+const CORE_AT: usize = 36;
+const PREVIOUS_AT: usize = 40;
+const FILESYSTEM_AT: usize = 44;
+const CHECKSUM_AT: usize = 60;
+const RECORDS_AT: usize = 64;
+const RECORD_BYTES: usize = 64;
+const CHECKSUMS_AT: usize = 2048;
+const NANOS_MAX: u32 = 999_999_999;
+
+const _: () = assert!(RECORDS_AT + FRAME_RECORDS_MAX * RECORD_BYTES == CHECKSUMS_AT);
+const _: () = assert!(CHECKSUMS_AT + 4 * FRAME_BLOCKS_MAX == BLOCK_BYTES);
