@@ -32,7 +32,7 @@ pub const ANONYMOUS: u32 = 65534;
 
 /// Names a filesystem of the pool: part of every file handle, never given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FilesystemId(pub u32);
+pub struct FilesystemId(pub u64);
 
 /// What an operation is going to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

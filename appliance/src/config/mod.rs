@@ -1,0 +1,387 @@
+//! The configuration: every key, its default and its limits. `config/basalt.toml` explains each to the operator; a
+//! test holds the two together.
+//!
+//! Callers: `main` (once), the re-reading of the shares on SIGHUP. Values are parsed where they are read, so that an
+//! error names the line; what only makes sense together is checked in [`Config::check`]. An unknown key is an error.
+
+mod environment;
+mod quantity;
+mod read;
+
+pub(crate) use quantity::{Auto, CoreList, GIB, KIB, MIB, Size, Span};
+pub(crate) use read::{ConfigError, read};
+
+use serde::{Deserialize, Serialize};
+use shard::policy::{ANONYMOUS, Access, Rule, SharePath, Squash, Who};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) server: Server,
+    pub(crate) admin: Admin,
+    pub(crate) log: Log,
+    pub(crate) portmap: Portmap,
+    pub(crate) pool: Pool,
+    pub(crate) share: Vec<Share>,
+}
+
+/// What faces the clients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Server {
+    /// Where NFS and MOUNT answer; automatic: [`crate::listen_address`].
+    pub(crate) listen: Auto<SocketArg>,
+    /// Processors to serve on; automatic: all that the process may use.
+    pub(crate) cores: Auto<CoreList>,
+    /// Memory for cached blocks and inodes, all cores together; automatic: a quarter of the machine's.
+    pub(crate) memory: Auto<Size>,
+    pub(crate) connections_max: u32,
+    pub(crate) connections_per_client_max: u32,
+    /// Requests of one connection that may be served at a time.
+    pub(crate) requests_in_flight_max: u32,
+    /// Bytes of requests and replies of one connection that may be held at a time.
+    pub(crate) bytes_in_flight_max: Size,
+    /// A connection that is silent for so long is closed.
+    pub(crate) idle_timeout: Span,
+    /// A connection whose request or reply does not move for so long is closed.
+    pub(crate) stall_timeout: Span,
+    /// How long a stop may take until it is forced.
+    pub(crate) stop_timeout: Span,
+    /// How often host names are resolved again.
+    pub(crate) resolve_interval: Span,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server {
+            listen: Auto::Auto,
+            cores: Auto::Auto,
+            memory: Auto::Auto,
+            connections_max: 4096,
+            connections_per_client_max: 256,
+            requests_in_flight_max: 64,
+            bytes_in_flight_max: Size(16 * MIB),
+            idle_timeout: Span(Duration::from_secs(15 * 60)),
+            stall_timeout: Span(Duration::from_secs(60)),
+            stop_timeout: Span(Duration::from_secs(10)),
+            resolve_interval: Span(Duration::from_secs(60)),
+        }
+    }
+}
+
+/// Health and metrics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Admin {
+    /// A loopback address: the server behind it is not made for networks.
+    pub(crate) listen: SocketArg,
+}
+
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin { listen: SocketArg(SocketAddr::from(([127, 0, 0, 1], ADMIN_PORT))) }
+    }
+}
+
+/// Port of the admin address.
+const ADMIN_PORT: u16 = 2050;
+
+/// The daemon's own log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    pub(crate) level: LogLevel,
+    /// Appended to; empty for standard error.
+    pub(crate) file: PathBuf,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { format: LogFormat::Text, level: LogLevel::Info, file: PathBuf::new() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// The portmapper that clients without `port=` ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Portmap {
+    pub(crate) mode: PortmapMode,
+}
+
+impl Default for Portmap {
+    fn default() -> Portmap {
+        Portmap { mode: PortmapMode::Auto }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PortmapMode {
+    /// The built-in one where port 111 is free and permitted, else registration, else neither.
+    Auto,
+    /// The built-in one or no start.
+    Builtin,
+    /// Registration with the rpcbind of this machine or no start.
+    Register,
+    /// Neither.
+    Off,
+}
+
+/// Where data is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Pool {
+    pub(crate) path: PathBuf,
+    /// Bytes of one log segment.
+    pub(crate) segment: Size,
+}
+
+impl Default for Pool {
+    fn default() -> Pool {
+        Pool { path: PathBuf::from("/var/lib/basalt"), segment: Size(64 * MIB) }
+    }
+}
+
+/// A share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Share {
+    pub(crate) name: ShareName,
+    #[serde(default)]
+    pub(crate) store: Store,
+    /// What it may use; automatic: all free space of the pool, or [`MEMORY_SHARE_BYTES`].
+    #[serde(default = "automatic")]
+    pub(crate) size: Auto<Size>,
+    pub(crate) clients: Vec<Client>,
+}
+
+/// Size of a share in memory that does not say.
+pub(crate) const MEMORY_SHARE_BYTES: u64 = GIB;
+
+fn automatic() -> Auto<Size> {
+    Auto::Auto
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Store {
+    /// In the pool, durable.
+    #[default]
+    Disk,
+    /// In memory; nothing is kept over a stop.
+    Memory,
+}
+
+/// Some clients of a share. The first that matches decides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Client {
+    pub(crate) who: WhoArg,
+    pub(crate) access: AccessArg,
+    #[serde(default)]
+    pub(crate) squash: SquashArg,
+    #[serde(default = "anonymous")]
+    pub(crate) anonuid: u32,
+    #[serde(default = "anonymous")]
+    pub(crate) anongid: u32,
+}
+
+fn anonymous() -> u32 {
+    ANONYMOUS
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AccessArg {
+    Ro,
+    Rw,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SquashArg {
+    #[default]
+    Root,
+    All,
+    None,
+}
+
+impl Client {
+    /// As the policy has it; a host name is without addresses yet.
+    pub(crate) fn rule(&self) -> Rule {
+        Rule {
+            who: self.who.0.clone(),
+            access: match self.access {
+                AccessArg::Ro => Access::ReadOnly,
+                AccessArg::Rw => Access::ReadWrite,
+            },
+            squash: match self.squash {
+                SquashArg::Root => Squash::Root,
+                SquashArg::All => Squash::All,
+                SquashArg::None => Squash::None,
+            },
+            anon_uid: self.anonuid,
+            anon_gid: self.anongid,
+        }
+    }
+}
+
+impl Config {
+    /// What no single value can tell.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let server = &self.server;
+        if self.share.is_empty() {
+            return Err("no share is defined: add a [[share]]".into());
+        }
+        for (at, share) in self.share.iter().enumerate() {
+            let clash = self.share[..at].iter().find(|other| other.name == share.name);
+            if clash.is_some() {
+                return Err(format!("the share {} is defined twice", share.name.0));
+            }
+            share.check()?;
+        }
+        if !self.admin.listen.0.ip().is_loopback() {
+            let address = self.admin.listen.0;
+            return Err(format!("admin.listen is {address}: it must be a loopback address such as 127.0.0.1:2050"));
+        }
+        if !self.pool.path.is_absolute() {
+            return Err(format!("pool.path is '{}': it must be an absolute path", self.pool.path.display()));
+        }
+        within("server.connections_max", server.connections_max.into(), 1, 1 << 20)?;
+        within("server.connections_per_client_max", server.connections_per_client_max.into(), 1, 1 << 20)?;
+        within("server.requests_in_flight_max", server.requests_in_flight_max.into(), 1, 4096)?;
+        within_size("server.bytes_in_flight_max", server.bytes_in_flight_max, Size(4 * MIB), Size(GIB))?;
+        if let Auto::Given(memory) = server.memory {
+            within_size("server.memory", memory, Size(MEMORY_BYTES_MIN), Size(1 << 50))?;
+        }
+        within_size("pool.segment", self.pool.segment, Size(4 * MIB), Size(GIB))?;
+        if !self.pool.segment.0.is_multiple_of(SEGMENT_STEP) {
+            return Err("pool.segment must be a multiple of 64KiB".into());
+        }
+        within_span("server.idle_timeout", server.idle_timeout, 1, 7 * 86_400)?;
+        within_span("server.stall_timeout", server.stall_timeout, 1, 86_400)?;
+        within_span("server.stop_timeout", server.stop_timeout, 1, 600)?;
+        within_span("server.resolve_interval", server.resolve_interval, 1, 86_400)
+    }
+}
+
+/// Least memory that a server works with.
+pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * MIB;
+/// Segments are cut into cache chunks of this size.
+const SEGMENT_STEP: u64 = 64 * KIB;
+/// Least size of a share: a few segments of log and the reserve.
+const SHARE_BYTES_MIN: u64 = 64 * MIB;
+
+impl Share {
+    fn check(&self) -> Result<(), String> {
+        let name = &self.name.0;
+        if self.clients.is_empty() {
+            return Err(format!("the share {name} has no clients: nobody could mount it"));
+        }
+        match self.size {
+            Auto::Given(size) => within_size(&format!("the size of {name}"), size, Size(SHARE_BYTES_MIN), Size(1 << 60)),
+            Auto::Auto => Ok(()),
+        }
+    }
+}
+
+fn within(key: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key} is {value}: it must be between {least} and {most}"))
+}
+
+fn within_size(key: &str, value: Size, least: Size, most: Size) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key} is {value}: it must be between {least} and {most}"))
+}
+
+fn within_span(key: &str, value: Span, least_secs: u64, most_secs: u64) -> Result<(), String> {
+    let (least, most) = (Span(Duration::from_secs(least_secs)), Span(Duration::from_secs(most_secs)));
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key} is {value}: it must be between {least} and {most}"))
+}
+
+/// A type of another crate that is written as text.
+macro_rules! text_argument {
+    ($(#[$meta:meta])* $name:ident($inner:ty), $what:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub(crate) struct $name(pub(crate) $inner);
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<$name, String> {
+                match text.parse::<$inner>() {
+                    Ok(value) => Ok($name(value)),
+                    Err(why) => Err(format!("{why}; expected {}", $what)),
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<$name, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0.to_string()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+text_argument!(
+    /// An address and port.
+    SocketArg(SocketAddr), "ADDRESS:PORT such as 0.0.0.0:2049 or [::]:2049"
+);
+text_argument!(
+    /// The path of a share.
+    ShareName(SharePath), "a path such as /projects"
+);
+text_argument!(
+    /// The clients of a rule.
+    WhoArg(Who), "an address, a network such as 10.0.0.0/8, a host name, or 'anyone'"
+);
+
+#[cfg(test)]
+mod tests;
