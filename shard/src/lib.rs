@@ -1,1 +1,14 @@
-//! shard
+//! One core's world: event loop, connections, the lock table, the ledger, the filesystem's verbs,
+//! and one folder per protocol with one file per operation.
+
+#![deny(unsafe_code)]
+
+pub mod cred;
+pub mod fs;
+pub mod inode;
+pub mod ledger;
+pub mod live;
+pub mod policy;
+pub mod portmap;
+pub mod status;
+pub mod table;

@@ -1,0 +1,35 @@
+//! The filesystem's verbs: protocol-free, one file each. Doors call them by name.
+//!
+//! A verb that may have to wait does its synchronous part first and answers a [`Step`]: work that
+//! needs no disk never allocates a future, and nothing borrowed from the caller survives into the
+//! part that waits.
+
+use cache::world::LocalFuture;
+
+pub mod filesystem;
+
+/// How far a verb came in its synchronous part.
+pub enum Step<T> {
+    /// It is finished.
+    Done(T),
+    /// It waits for a disk, a log or the ledger; the future owns all that it needs.
+    Later(LocalFuture<T>),
+}
+
+impl<T: 'static> Step<T> {
+    /// Changes the result, now or when it comes.
+    pub fn map<U: 'static>(self, change: impl FnOnce(T) -> U + 'static) -> Step<U> {
+        match self {
+            Step::Done(value) => Step::Done(change(value)),
+            Step::Later(future) => Step::Later(Box::pin(async move { change(future.await) })),
+        }
+    }
+
+    /// Waits for the result where it is not there yet.
+    pub async fn wait(self) -> T {
+        match self {
+            Step::Done(value) => value,
+            Step::Later(future) => future.await,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The lock table: the one place where cores meet under a lock. Striped by inode; an inode's entry
+//! holds what is live about it. Pure; does no I/O.
+//!
+//! Callers: every verb, the checkpoint, the ledger ([`LockTable::overlaid`], [`LockTable::publish`]).
+//! A critical section is a short pure function: it never waits, never logs, never does I/O, and
+//! never enters a second stripe.
+//!
+//! An entry is either as the ledger last published it or as a reader found it in a snapshot. A
+//! snapshot that is older than the stripe's newest publication is refused, so an entry never goes
+//! back in time.
+
+use crate::inode::{Ino, Inode};
+use crate::ledger::command::Publish;
+use crate::live::Live;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Stripes of a table.
+pub const STRIPES: usize = 4096;
+
+/// Inodes by number, each in its stripe.
+pub struct LockTable {
+    stripes: Box<[Padded]>,
+    entries_max: usize,
+}
+
+/// Two cache lines a stripe: cores that work in neighbours do not disturb each other.
+#[repr(align(128))]
+struct Padded(Mutex<Stripe>);
+
+/// One stripe, locked.
+#[derive(Default)]
+pub struct Stripe {
+    published: u64,
+    entries: HashMap<Ino, Entry, BuildHasherDefault<InoHasher>>,
+}
+
+/// What is known of one inode.
+#[derive(Debug)]
+pub struct Entry {
+    inode: Inode,
+    live: Option<Box<Live>>,
+    /// Used since the last eviction looked at it.
+    used: bool,
+}
+
+impl LockTable {
+    /// A table that keeps about `inodes_max` inodes; those with live data are kept beyond that.
+    pub fn new(inodes_max: usize) -> LockTable {
+        LockTable {
+            stripes: (0..STRIPES).map(|_| Padded(Mutex::default())).collect(),
+            entries_max: (inodes_max / STRIPES).max(ENTRIES_MIN),
+        }
+    }
+
+    /// Runs `section` under the stripe of `ino`.
+    pub fn with<T>(&self, ino: Ino, section: impl FnOnce(&mut Stripe) -> T) -> T {
+        section(&mut self.stripes[stripe_index(ino)].0.lock())
+    }
+
+    /// The inode as of now, when it is known here.
+    pub fn attr(&self, ino: Ino) -> Option<Inode> {
+        self.with(ino, |stripe| stripe.entry(ino).map(|entry| entry.attr()))
+    }
+
+    /// Takes an inode that was read from the snapshot of `commit` and answers it as of now; `None`
+    /// when the snapshot is too old: refresh and read again.
+    pub fn learn(&self, commit: u64, inode: &Inode) -> Option<Inode> {
+        self.with(inode.ino, |stripe| stripe.learn(commit, inode, self.entries_max).map(|entry| entry.attr()))
+    }
+
+    /// `inode`, which is the ledger's record, joined with what the log says of it: what a client
+    /// sees. A ledger that keeps the result as its record keeps its own `size` and `used`: the
+    /// extents that go with the log's are not folded yet.
+    pub fn overlaid(&self, inode: &Inode) -> Inode {
+        self.with(inode.ino, |stripe| match stripe.entries.get(&inode.ino) {
+            Some(Entry { live: Some(live), .. }) => live.join(*inode),
+            _ => *inode,
+        })
+    }
+
+    /// Takes what a commit of the ledger changed. Called by the ledger's owner alone, in the order
+    /// of the commits, after the commit's number was stored.
+    pub fn publish(&self, commit: u64, changes: &[Publish]) {
+        for change in changes {
+            match change {
+                Publish::Inode(inode) => self.with(inode.ino, |stripe| {
+                    stripe.published = commit;
+                    stripe.set(inode, self.entries_max);
+                }),
+                Publish::Gone(ino) => self.with(*ino, |stripe| {
+                    stripe.published = commit;
+                    stripe.entries.remove(ino);
+                }),
+                Publish::Folded { inode, lsn } => self.with(inode.ino, |stripe| {
+                    stripe.published = commit;
+                    stripe.set(inode, self.entries_max).folded(*lsn);
+                }),
+            }
+        }
+    }
+
+    /// Inodes in the table, and those with live data.
+    pub fn count(&self) -> (usize, usize) {
+        self.stripes.iter().fold((0, 0), |(entries, live), stripe| {
+            let stripe = stripe.0.lock();
+            let with_live = stripe.entries.values().filter(|entry| entry.live.is_some()).count();
+            (entries + stripe.entries.len(), live + with_live)
+        })
+    }
+}
+
+impl Stripe {
+    /// The entry of `ino`, when it is known here.
+    pub fn entry(&mut self, ino: Ino) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(&ino)?;
+        entry.used = true;
+        Some(entry)
+    }
+
+    fn learn(&mut self, commit: u64, inode: &Inode, entries_max: usize) -> Option<&mut Entry> {
+        if self.entries.contains_key(&inode.ino) {
+            return self.entry(inode.ino);
+        }
+        if commit < self.published {
+            return None;
+        }
+        Some(self.set(inode, entries_max))
+    }
+
+    fn set(&mut self, inode: &Inode, entries_max: usize) -> &mut Entry {
+        if self.entries.len() >= entries_max && !self.entries.contains_key(&inode.ino) {
+            self.evict(entries_max);
+        }
+        let entry = self.entries.entry(inode.ino).or_insert_with(|| Entry { inode: *inode, live: None, used: true });
+        entry.inode = *inode;
+        entry
+    }
+
+    /// Makes room for one: clean entries not used since the last time go first.
+    fn evict(&mut self, entries_max: usize) {
+        self.entries.retain(|_, entry| entry.live.is_some() || std::mem::take(&mut entry.used));
+        if self.entries.len() >= entries_max {
+            self.entries.retain(|_, entry| entry.live.is_some());
+        }
+    }
+}
+
+impl Entry {
+    /// The inode as of now: the ledger's record joined with the log's view.
+    pub fn attr(&self) -> Inode {
+        match &self.live {
+            Some(live) => live.join(self.inode),
+            None => self.inode,
+        }
+    }
+
+    /// The ledger's record, as of its last publication.
+    pub fn inode(&self) -> &Inode {
+        &self.inode
+    }
+
+    /// What the log says, if it says anything.
+    pub fn live(&self) -> Option<&Live> {
+        self.live.as_deref()
+    }
+
+    /// What the log says, and the ledger's record, for a new record of the log.
+    pub fn live_mut(&mut self) -> (&mut Live, &Inode) {
+        let Entry { inode, live, .. } = self;
+        (live.get_or_insert_with(|| Box::new(Live::new(inode))), inode)
+    }
+
+    fn folded(&mut self, lsn: u64) {
+        if self.live.as_mut().is_some_and(|live| live.folded(lsn)) {
+            self.live = None;
+        }
+    }
+}
+
+/// Numbers of inodes are ours and count upwards: one multiplication spreads them.
+#[derive(Default)]
+struct InoHasher(u64);
+
+impl Hasher for InoHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0 ^ value).wrapping_mul(SPREAD).rotate_left(29);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+fn stripe_index(ino: Ino) -> usize {
+    (ino.0.wrapping_mul(SPREAD) >> (u64::BITS - STRIPES.trailing_zeros())) as usize
+}
+
+/// An odd number whose bits are mixed well: 2^64 divided by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Entries that a stripe may always keep.
+const ENTRIES_MIN: usize = 4;
+
+const _: () = assert!(STRIPES.is_power_of_two());
