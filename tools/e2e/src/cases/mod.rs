@@ -1,0 +1,65 @@
+//! The table of cases: one file a family, one row a case.
+
+mod fsx;
+mod git;
+mod pjdfstest;
+mod stress;
+mod tree;
+
+use crate::failure::Outcome;
+use crate::lab::Lab;
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// What a pass shows.
+    pub(crate) about: &'static str,
+    /// The lab ends the case after this time.
+    pub(crate) limit_s: u32,
+    /// Whether it makes sense against the control server too.
+    pub(crate) control: bool,
+    pub(crate) run: fn(&Lab) -> Outcome,
+}
+
+pub(crate) fn list() -> Outcome {
+    let rows: Vec<_> = ALL.iter().map(|case| format!("{:<12} {}", case.name, case.about)).collect();
+    Ok(rows.join("\n"))
+}
+
+pub(crate) const ALL: &[Case] = &[
+    Case {
+        name: "tree",
+        about: "20,000 files and 2 GiB in and out, over a restart, from two clients; rm -rf gives the space back",
+        limit_s: 900,
+        control: true,
+        run: tree::run,
+    },
+    Case {
+        name: "git",
+        about: "git clone, git fsck and cargo build on the mount",
+        limit_s: 600,
+        control: true,
+        run: git::run,
+    },
+    Case {
+        name: "pjdfstest",
+        about: "all tests of pjdfstest but the two that NFSv3 cannot pass",
+        limit_s: 300,
+        control: true,
+        run: pjdfstest::run,
+    },
+    Case {
+        name: "fsx",
+        about: "fsx with four seeds, truncates and mapped writes, one client with nconnect=4",
+        limit_s: 1200,
+        control: true,
+        run: fsx::run,
+    },
+    Case {
+        name: "stress-ng",
+        about: "stress-ng's file system stressors",
+        limit_s: 600,
+        control: true,
+        run: stress::stress_ng,
+    },
+    Case { name: "fio", about: "fio with verify, four jobs", limit_s: 600, control: true, run: stress::fio },
+];
