@@ -426,6 +426,14 @@ mod tests {
     }
 
     #[test]
+    fn auth_none_has_no_body() {
+        assert_eq!(OpaqueAuth::NONE.credential(), Ok(Credential::None));
+        let body = Opaque::new(b"who?").unwrap();
+        let cred = OpaqueAuth { body, ..OpaqueAuth::NONE };
+        assert_eq!(cred.credential(), Err(AuthStat::Badcred));
+    }
+
+    #[test]
     fn a_flavor_that_is_not_spoken_here_is_rejected() {
         let flavor = AuthFlavor::RPCSEC_GSS;
         let body = Opaque::EMPTY;

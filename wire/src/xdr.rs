@@ -859,7 +859,9 @@ mod tests {
     fn a_bool_is_zero_or_one_and_nothing_else() {
         assert_eq!(decode_all(&[0, 0, 0, 1]), Ok(true));
         assert_eq!(decode_all(&[0, 0, 0, 0]), Ok(false));
-        assert_eq!(decode_all::<bool>(&[0, 0, 0, 2]), Err(Malformed::BadBool(2)));
+        for other in [2, 3, 1 << 24, u32::MAX] {
+            assert_eq!(decode_all::<bool>(&other.to_be_bytes()), Err(Malformed::BadBool(other)));
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Random values of every type, the same ones for the same seed. The definitions' macros derive [`Sample`].
 
+use crate::mount::{MountResult, Mountstat3};
 use crate::nfs3::{Nfsstat3, Res};
-use crate::rpc::AuthFlavor;
+use crate::rpc::{AuthFlavor, ReplyBody, ReplyHeader};
 use crate::xdr::{Array, Encode, List, Opaque};
 
 /// A source of numbers: SplitMix64.
@@ -137,5 +138,34 @@ impl<Ok: Sample, Fail: Sample> Sample for Res<Ok, Fail> {
             0 => Self::Fail(dice.sample::<Nfsstat3>(), dice.sample()),
             _ => Self::Ok(dice.sample()),
         }
+    }
+}
+
+impl<T: Sample> Sample for MountResult<T, Mountstat3> {
+    fn sample(dice: &mut Dice) -> Self {
+        match dice.below(3) {
+            0 => Self::Fail(dice.sample()),
+            _ => Self::Ok(dice.sample()),
+        }
+    }
+}
+
+impl<T: Sample> Sample for MountResult<T, u32> {
+    fn sample(dice: &mut Dice) -> Self {
+        match dice.below(3) {
+            0 => Self::Fail(1 + dice.below(100) as u32),
+            _ => Self::Ok(dice.sample()),
+        }
+    }
+}
+
+impl Sample for ReplyHeader<'static> {
+    fn sample(dice: &mut Dice) -> Self {
+        let xid = dice.sample();
+        let body = match dice.below(3) {
+            0 => ReplyBody::Denied(dice.sample()),
+            _ => ReplyBody::Accepted { verf: dice.sample(), stat: dice.sample() },
+        };
+        Self { xid, body }
     }
 }
