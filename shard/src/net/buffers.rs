@@ -1,0 +1,113 @@
+//! Receive buffers of a core: small ones for everybody, large ones for records under way.
+//!
+//! Caller: a connection's reader. Last in, first out: the buffer used last is the one whose memory
+//! is in the processor's cache. Nothing is allocated by a length that a peer claims: a buffer grows
+//! by a factor over what has arrived, and is exchanged for a large one only where one lies idle.
+
+use std::cell::RefCell;
+
+/// Bytes of a small buffer: what an idle connection holds.
+pub(crate) const SMALL_BYTES: usize = 32 * 1024;
+/// Growth over what has arrived.
+const GROWTH: usize = 4;
+/// Idle buffers kept of each size.
+const SMALL_KEPT_MAX: usize = 256;
+const LARGE_KEPT_MAX: usize = 64;
+
+/// The idle receive buffers of a core.
+#[derive(Debug)]
+pub(crate) struct Buffers {
+    small: RefCell<Vec<Vec<u8>>>,
+    large: RefCell<Vec<Vec<u8>>>,
+    large_bytes: usize,
+}
+
+impl Buffers {
+    /// No buffers yet; the large ones have `large_bytes` bytes.
+    pub(crate) fn new(large_bytes: usize) -> Buffers {
+        assert!(large_bytes >= SMALL_BYTES * 2);
+        Buffers { small: RefCell::default(), large: RefCell::default(), large_bytes }
+    }
+
+    /// An empty small buffer.
+    pub(crate) fn small(&self) -> Vec<u8> {
+        self.small.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
+    }
+
+    /// A buffer with what `full` holds from `head` on and room for more of one record.
+    pub(crate) fn grown(&self, full: Vec<u8>, head: usize) -> Vec<u8> {
+        let arrived = full.get(head..).unwrap_or_default();
+        let idle = self.large.borrow_mut().pop();
+        let mut buffer = idle.unwrap_or_else(|| Vec::with_capacity(self.grown_bytes(arrived.len())));
+        buffer.extend_from_slice(arrived);
+        self.give_back(full);
+        buffer
+    }
+
+    /// Takes a buffer that is no longer needed.
+    pub(crate) fn give_back(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let capacity = buffer.capacity();
+        let (list, kept_max) = if capacity >= self.large_bytes {
+            (&self.large, LARGE_KEPT_MAX)
+        } else if capacity < SMALL_BYTES * 2 {
+            (&self.small, SMALL_KEPT_MAX)
+        } else {
+            return;
+        };
+        let mut list = list.borrow_mut();
+        if list.len() < kept_max {
+            list.push(buffer);
+        }
+    }
+
+    /// Bytes of a large buffer.
+    pub(crate) fn large_bytes(&self) -> usize {
+        self.large_bytes
+    }
+
+    fn grown_bytes(&self, arrived: usize) -> usize {
+        arrived.max(SMALL_BYTES).saturating_mul(GROWTH).min(self.large_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: usize = 1 << 20;
+
+    #[test]
+    fn a_buffer_grows_by_a_factor_over_what_arrived_and_keeps_it() {
+        let buffers = Buffers::new(LARGE);
+        let mut buffer = buffers.small();
+        buffer.resize(SMALL_BYTES, 7);
+        let grown = buffers.grown(buffer, 10);
+        assert_eq!(grown.capacity(), 4 * SMALL_BYTES);
+        assert_eq!(grown, [7].repeat(SMALL_BYTES - 10));
+    }
+
+    #[test]
+    fn growth_ends_at_the_large_size_and_an_idle_one_is_taken_first() {
+        let buffers = Buffers::new(LARGE);
+        let full = vec![1; LARGE / 2];
+        let large = buffers.grown(full, 0);
+        assert_eq!(large.capacity(), LARGE);
+        buffers.give_back(large);
+        let taken = buffers.grown(buffers.small(), 0);
+        assert_eq!(taken.capacity(), LARGE);
+        assert!(taken.is_empty());
+    }
+
+    #[test]
+    fn small_buffers_are_used_again() {
+        let buffers = Buffers::new(LARGE);
+        let mut buffer = buffers.small();
+        buffer.push(1);
+        let place = buffer.as_ptr();
+        buffers.give_back(buffer);
+        let again = buffers.small();
+        assert_eq!(again.as_ptr(), place);
+        assert!(again.is_empty());
+    }
+}

@@ -1,0 +1,132 @@
+//! A core's mailbox: letters from other threads, and the bell that wakes the core.
+//!
+//! Callers: the acceptor, the ledger's thread, other cores and the administration post;
+//! [`super::core`] collects.
+//! Promises: bounded (a full mailbox gives the letter back); no system call while the core is known
+//! to be awake; no letter is left lying while the core sleeps.
+
+use crossbeam::queue::ArrayQueue;
+use rustix::event::{EventfdFlags, eventfd};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+/// Letters that a mailbox holds.
+pub(crate) const LETTERS_MAX: usize = 8192;
+
+/// Where other threads leave what a core is to do.
+pub(crate) struct Mailbox<T> {
+    letters: ArrayQueue<T>,
+    /// The core waits for the bell, or is about to.
+    asleep: AtomicBool,
+    bell: OwnedFd,
+}
+
+impl<T> Mailbox<T> {
+    /// An empty mailbox for `letters_max` letters. Fails when the kernel has no descriptor left.
+    pub(crate) fn new(letters_max: usize) -> io::Result<Mailbox<T>> {
+        Ok(Mailbox {
+            letters: ArrayQueue::new(letters_max),
+            asleep: AtomicBool::new(false),
+            bell: eventfd(0, EventfdFlags::CLOEXEC)?,
+        })
+    }
+
+    /// Leaves a letter and wakes the core. A full mailbox gives the letter back.
+    pub(crate) fn post(&self, letter: T) -> Result<(), T> {
+        self.put(letter)?;
+        self.ring();
+        Ok(())
+    }
+
+    /// Leaves a letter without waking the core; [`Mailbox::ring`] follows after the last of a batch.
+    pub(crate) fn put(&self, letter: T) -> Result<(), T> {
+        self.letters.push(letter)
+    }
+
+    /// Wakes the core if it sleeps.
+    pub(crate) fn ring(&self) {
+        // Pairs with the fence of `is_quiet`: either the core sees the letter or we see it asleep.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            // The counter cannot overflow: the core takes it to zero each time it wakes.
+            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// The next letter.
+    pub(crate) fn take(&self) -> Option<T> {
+        self.letters.pop()
+    }
+
+    /// Announces that the core will wait for the bell; `false` when a letter came in between, and
+    /// the core must look again.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.letters.is_empty() {
+            return true;
+        }
+        // When somebody rang already the next wait returns at once, which is harmless.
+        self.asleep.store(false, Ordering::Relaxed);
+        false
+    }
+
+    /// The bell, for the core to wait on: eight bytes can be read when it rang.
+    pub(crate) fn bell(&self) -> io::Result<File> {
+        Ok(File::from(self.bell.try_clone()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_full_mailbox_gives_the_letter_back() {
+        let mailbox = Mailbox::new(1).unwrap();
+        assert_eq!(mailbox.post(1), Ok(()));
+        assert_eq!(mailbox.post(2), Err(2));
+        assert_eq!(mailbox.take(), Some(1));
+    }
+
+    #[test]
+    fn a_letter_that_came_before_sleep_is_noticed() {
+        let mailbox = Mailbox::new(4).unwrap();
+        mailbox.put(1).unwrap();
+        assert!(!mailbox.is_quiet());
+        assert_eq!(mailbox.take(), Some(1));
+        assert!(mailbox.is_quiet());
+    }
+
+    #[test]
+    fn every_letter_arrives_when_the_reader_sleeps_between_them() {
+        const LETTERS: u64 = 20_000;
+        let mailbox = Arc::new(Mailbox::new(64).unwrap());
+        let sender = {
+            let mailbox = mailbox.clone();
+            std::thread::spawn(move || {
+                for letter in 0..LETTERS {
+                    while mailbox.post(letter).is_err() {
+                        std::thread::yield_now();
+                    }
+                }
+            })
+        };
+        let mut bell = mailbox.bell().unwrap();
+        let mut next = 0;
+        while next < LETTERS {
+            while let Some(letter) = mailbox.take() {
+                assert_eq!(letter, next);
+                next += 1;
+            }
+            if next < LETTERS && mailbox.is_quiet() {
+                bell.read_exact(&mut [0; 8]).unwrap();
+            }
+        }
+        sender.join().unwrap();
+    }
+}

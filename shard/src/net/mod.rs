@@ -1,0 +1,16 @@
+//! The network side of the cores: accepting, connections, RPC, and the threads that run them.
+//!
+//! Caller: the daemon, through [`Server`]. A connection is accepted by one thread, handed to the
+//! core that has the fewest, and served there to its end.
+
+mod accept;
+mod buffers;
+pub mod conn;
+pub mod core;
+pub mod dispatch;
+mod gate;
+pub mod handle;
+mod mailbox;
+pub mod reply;
+mod socket;
+pub mod world;

@@ -1,0 +1,78 @@
+//! A stream of bytes with two ends, as a connection needs it. One implementation is monoio's TCP
+//! stream; the tests of the connection have another one.
+//!
+//! Buffers are handed over and come back with the result: the kernel owns them in between.
+
+use cache::block::Sending;
+use monoio::buf::IoBufMut;
+use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use std::io;
+use std::net::Shutdown;
+
+/// A socket that was split.
+pub(crate) trait Socket {
+    /// The receiving half.
+    type Receiver: Receive + 'static;
+    /// The sending half.
+    type Sender: Transmit + 'static;
+
+    /// The two halves, and what ends both.
+    fn split(self) -> io::Result<(Self::Receiver, Self::Sender, Box<dyn Close>)>;
+}
+
+/// The receiving half of a socket.
+pub(crate) trait Receive {
+    /// Appends what arrives to the buffer's free capacity. 0 bytes: the peer has ended the stream.
+    fn receive(&mut self, buffer: Vec<u8>) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
+}
+
+/// The sending half of a socket.
+pub(crate) trait Transmit {
+    /// Sends some of it, and says how many bytes that were.
+    fn send(&mut self, sending: Sending) -> impl Future<Output = (io::Result<usize>, Sending)>;
+}
+
+/// Ends a socket while its halves wait: both come back with an end or an error.
+pub(crate) trait Close {
+    /// Nothing more is received; what was is still answered.
+    fn close_receiving(&self);
+    /// Nothing is received or sent any more.
+    fn close(&self);
+}
+
+impl Socket for std::net::TcpStream {
+    type Receiver = OwnedReadHalf<monoio::net::TcpStream>;
+    type Sender = OwnedWriteHalf<monoio::net::TcpStream>;
+
+    fn split(self) -> io::Result<(Self::Receiver, Self::Sender, Box<dyn Close>)> {
+        // A second descriptor: monoio has no safe way to end an operation that waits in the kernel.
+        let closer = self.try_clone()?;
+        let (receiver, sender) = monoio::net::TcpStream::from_std(self)?.into_split();
+        Ok((receiver, sender, Box::new(closer)))
+    }
+}
+
+impl Receive for OwnedReadHalf<monoio::net::TcpStream> {
+    async fn receive(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let free = buffer.len()..buffer.capacity();
+        let (result, filled) = self.read(buffer.slice_mut(free)).await;
+        (result, filled.into_inner())
+    }
+}
+
+impl Transmit for OwnedWriteHalf<monoio::net::TcpStream> {
+    fn send(&mut self, sending: Sending) -> impl Future<Output = (io::Result<usize>, Sending)> {
+        self.writev(sending)
+    }
+}
+
+impl Close for std::net::TcpStream {
+    fn close_receiving(&self) {
+        // It fails only where the peer is gone already.
+        let _ = self.shutdown(Shutdown::Read);
+    }
+
+    fn close(&self) {
+        let _ = self.shutdown(Shutdown::Both);
+    }
+}
