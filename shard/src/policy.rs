@@ -284,12 +284,12 @@ impl SharePath {
     }
 
     /// What remains of `path` below this share; `None` where it lies elsewhere.
-    fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
+    fn below<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
         if self.0 == "/" {
-            return path.starts_with('/').then_some(path);
+            return path.starts_with(b"/").then_some(path);
         }
-        let rest = path.strip_prefix(self.0.as_str())?;
-        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+        let rest = path.strip_prefix(self.0.as_bytes())?;
+        (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
     }
 }
 
@@ -412,7 +412,7 @@ impl Exports {
 
     /// The share that `path` lies in and what remains of the path below it (empty at its root).
     /// Of shares within shares the innermost wins.
-    pub fn by_path<'a>(&self, path: &'a str) -> Option<(&Export, &'a str)> {
+    pub fn by_path<'a>(&self, path: &'a [u8]) -> Option<(&Export, &'a [u8])> {
         let candidates = self.list.iter().filter_map(|export| Some((export, export.path.below(path)?)));
         candidates.max_by_key(|(export, _)| export.path.as_str().len())
     }
@@ -622,14 +622,17 @@ mod tests {
     fn the_innermost_share_of_a_path_is_found_on_part_boundaries() {
         let list = vec![export("/a", FilesystemId(1), vec![]), export("/a/b", FilesystemId(2), vec![])];
         let exports = Exports::new(list).unwrap();
-        let found = |path| exports.by_path(path).map(|(export, rest)| (export.filesystem.0, rest));
+        let found = |path: &'static str| {
+            let found = exports.by_path(path.as_bytes());
+            found.map(|(export, rest)| (export.filesystem.0, std::str::from_utf8(rest).unwrap()))
+        };
         assert_eq!(found("/a"), Some((1, "")));
         assert_eq!(found("/a/x"), Some((1, "/x")));
         assert_eq!(found("/a/b/c"), Some((2, "/c")));
         assert_eq!(found("/ab"), None);
         assert_eq!(found("/"), None);
         let root = Exports::new(vec![export("/", FilesystemId(3), vec![])]).unwrap();
-        assert_eq!(root.by_path("/x/y").map(|(_, rest)| rest), Some("/x/y"));
+        assert_eq!(root.by_path(b"/x/y").map(|(_, rest)| rest), Some(&b"/x/y"[..]));
     }
 
     #[test]

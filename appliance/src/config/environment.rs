@@ -14,7 +14,9 @@ pub(super) fn apply(config: Config, mut table: Table, variables: &[(String, Stri
     for (name, text) in variables {
         let Some((section, key, kind)) = place(name)? else { continue };
         let value = match kind {
-            Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| format!("{name}: not a whole number"))?),
+            Value::Integer(_) => {
+                Value::Integer(text.trim().parse().map_err(|_| format!("{name}: not a whole number"))?)
+            }
             _ => Value::String(text.clone()),
         };
         let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));

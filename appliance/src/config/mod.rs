@@ -301,7 +301,9 @@ impl Share {
             return Err(format!("the share {name} has no clients: nobody could mount it"));
         }
         match self.size {
-            Auto::Given(size) => within_size(&format!("the size of {name}"), size, Size(SHARE_BYTES_MIN), Size(1 << 60)),
+            Auto::Given(size) => {
+                within_size(&format!("the size of {name}"), size, Size(SHARE_BYTES_MIN), Size(1 << 60))
+            }
             Auto::Auto => Ok(()),
         }
     }

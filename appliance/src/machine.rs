@@ -1,0 +1,122 @@
+//! What the machine offers, for values that are `auto`: processors, memory, port.
+
+use crate::config::{Auto, Config, CoreList, MEMORY_BYTES_MIN, MIB, SocketArg};
+use shard::policy::Who;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// NFS's port.
+pub(crate) const NFS_PORT: u16 = 2049;
+/// Part of the memory that `auto` takes.
+const MEMORY_SHARE: u64 = 4;
+/// What is taken where the machine's memory is not known.
+const MEMORY_UNKNOWN: u64 = 1024 * MIB;
+
+/// Where to listen when the configuration leaves it open: the usual port for the superuser, a free high one otherwise;
+/// loopback alone when no client from elsewhere could come.
+pub(crate) fn listen_address(config: &Config) -> SocketAddr {
+    if let Auto::Given(SocketArg(address)) = config.server.listen {
+        return address;
+    }
+    let clients = config.share.iter().flat_map(|share| &share.clients);
+    let only_here = clients.clone().all(|client| is_loopback(&client.who.0));
+    let address = if only_here { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+    let port = if rustix::process::geteuid().is_root() { NFS_PORT } else { 0 };
+    SocketAddr::new(IpAddr::V4(address), port)
+}
+
+fn is_loopback(who: &Who) -> bool {
+    let Who::Network(network) = who else { return false };
+    let text = network.to_string();
+    text == "::1" || text.starts_with("127.")
+}
+
+/// The processors to serve on: those named, or all that the process may use.
+pub(crate) fn cores(config: &Config) -> Result<CoreList, String> {
+    let usable = usable_cores().map_err(|error| format!("the processors of this machine: {error}"))?;
+    let Auto::Given(named) = &config.server.cores else { return Ok(usable) };
+    match named.0.iter().find(|core| !usable.0.contains(core)) {
+        Some(core) => Err(format!("processor {core} cannot be used here; usable are {usable}")),
+        None => Ok(named.clone()),
+    }
+}
+
+fn usable_cores() -> io::Result<CoreList> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let list = list.ok_or_else(|| io::Error::other("the kernel does not say which"))?;
+    list.trim().parse().map_err(io::Error::other)
+}
+
+/// Bytes for caches.
+pub(crate) fn memory_bytes(config: &Config) -> u64 {
+    match config.server.memory {
+        Auto::Given(size) => size.0,
+        Auto::Auto => (total_memory().unwrap_or(MEMORY_UNKNOWN) / MEMORY_SHARE).max(MEMORY_BYTES_MIN),
+    }
+}
+
+/// The machine's memory, or less where a control group limits the process.
+fn total_memory() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let kib: u64 =
+        meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
+    Some(kib.saturating_mul(1024).min(group_limit().unwrap_or(u64::MAX)))
+}
+
+/// `memory.max` of the process's own control group (version 2).
+fn group_limit() -> Option<u64> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AccessArg, Client, Share, Size, SquashArg, Store};
+    use shard::policy::ANONYMOUS;
+
+    fn config(who: &[&str]) -> Config {
+        let client = |who: &&str| Client {
+            who: who.parse().unwrap(),
+            access: AccessArg::Rw,
+            squash: SquashArg::Root,
+            anonuid: ANONYMOUS,
+            anongid: ANONYMOUS,
+        };
+        let clients = who.iter().map(client).collect();
+        let share = Share { name: "/a".parse().unwrap(), store: Store::Disk, size: Auto::Auto, clients };
+        Config { share: vec![share], ..Config::default() }
+    }
+
+    #[test]
+    fn an_automatic_address_is_loopback_unless_a_client_may_come_from_elsewhere() {
+        assert!(listen_address(&config(&["127.0.0.0/8", "::1"])).ip().is_loopback());
+        assert!(listen_address(&config(&["127.0.0.1", "10.0.0.0/8"])).ip().is_unspecified());
+        assert!(listen_address(&config(&["localhost"])).ip().is_unspecified());
+        let mut given = config(&["anyone"]);
+        given.server.listen = Auto::Given("[::1]:7".parse().unwrap());
+        assert_eq!(listen_address(&given), "[::1]:7".parse().unwrap());
+    }
+
+    #[test]
+    fn a_processor_that_cannot_be_used_is_refused() {
+        let mut config = config(&["anyone"]);
+        let usable = cores(&config).unwrap();
+        assert!(!usable.0.is_empty());
+        config.server.cores = Auto::Given("8000".parse().unwrap());
+        assert!(cores(&config).unwrap_err().contains("processor 8000"));
+        config.server.cores = Auto::Given(CoreList(vec![usable.0[0]]));
+        assert_eq!(cores(&config).unwrap().0, [usable.0[0]]);
+    }
+
+    #[test]
+    fn automatic_memory_is_a_part_of_the_machines() {
+        let mut config = config(&["anyone"]);
+        assert!(memory_bytes(&config) >= MEMORY_BYTES_MIN);
+        config.server.memory = Auto::Given(Size(128 * MIB));
+        assert_eq!(memory_bytes(&config), 128 * MIB);
+    }
+}
