@@ -1,9 +1,12 @@
 #![forbid(unsafe_code)]
+mod admin;
 mod cli;
 mod config;
 mod logging;
 mod machine;
+mod metrics;
 mod notify;
+mod observe;
 mod pool;
 mod portmapper;
 mod shares;

@@ -1,0 +1,49 @@
+//! One look at the running server: what health and metrics are made of. Plain values.
+
+use shard::stats::{RowSnapshot, Snapshot};
+
+/// The server as of one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Observed {
+    /// Whether shares answer.
+    pub(crate) ready: bool,
+    /// When the process started, in seconds since 1970.
+    pub(crate) started_secs: u64,
+    /// Program and procedure of each row of counters.
+    pub(crate) names: Vec<(&'static str, &'static str)>,
+    /// The counters of all cores together.
+    pub(crate) cores: Snapshot,
+    /// Connections closed because a limit was reached.
+    pub(crate) refused: u64,
+    /// By share; none while the server starts.
+    pub(crate) stores: Vec<StoreState>,
+}
+
+/// One share's store.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreState {
+    pub(crate) share: String,
+    /// `disk` or `memory`.
+    pub(crate) store: &'static str,
+    /// A write failed: read-only until a restart.
+    pub(crate) failed: bool,
+    pub(crate) capacity_bytes: u64,
+    pub(crate) free_bytes: u64,
+    pub(crate) live_bytes: u64,
+    /// Number of the ledger's newest commit.
+    pub(crate) commits: u64,
+    /// The next log sequence number.
+    pub(crate) log_sequence: u64,
+}
+
+impl Observed {
+    /// Each row of counters with its program and procedure.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = ((&'static str, &'static str), &RowSnapshot)> {
+        self.names.iter().copied().zip(&self.cores.rows)
+    }
+
+    /// Whether every store takes writes.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.stores.iter().all(|store| !store.failed)
+    }
+}
