@@ -183,6 +183,11 @@ impl Chunk {
         Chunk { blank, whole, verified: AtomicU32::new(0), touched: AtomicBool::new(true) }
     }
 
+    /// Whether it came from disk as a whole.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Whether `count` blocks from `first` on are all verified.
     pub fn is_verified(&self, first: usize, count: usize) -> bool {
         assert!(first + count <= CHUNK_BLOCKS);

@@ -167,7 +167,7 @@ impl Frame<'_> {
 
     /// Checksum of a payload block, counted within the frame; `None` beyond its payload.
     pub fn payload_checksum(&self, index: u32) -> Option<u32> {
-        (index < self.header.payload_blocks).then(|| checksum_at(self.block, index as usize))
+        payload_checksum(self.block, index)
     }
 
     /// Every rule beside magic, version and checksum.
@@ -278,9 +278,12 @@ impl Record {
     }
 }
 
-/// Checksum of payload block `index` out of a header block that was checked before.
-pub(crate) fn checksum_at(block: &[u8; BLOCK_BYTES], index: usize) -> u32 {
-    u32::from_le_bytes(take(block, CHECKSUMS_AT + 4 * index))
+/// Checksum of payload block `index` out of a header block that was checked before; `None` beyond
+/// the frame's payload.
+pub(crate) fn payload_checksum(checked: &[u8; BLOCK_BYTES], index: u32) -> Option<u32> {
+    let payload_blocks = u32::from_le_bytes(take(checked, PAYLOAD_AT));
+    let within = index < payload_blocks && (index as usize) < FRAME_BLOCKS_MAX;
+    within.then(|| u32::from_le_bytes(take(checked, CHECKSUMS_AT + 4 * index as usize)))
 }
 
 /// Checksum of a header block, its own checksum field taken as zero.

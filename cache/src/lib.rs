@@ -7,10 +7,12 @@
 
 #[expect(unsafe_code, reason = "raw chunk memory shared by cores, and ranges that the kernel reads")]
 pub mod block;
+#[expect(unsafe_code, reason = "buffers handed to the kernel stay alive until it is done with them")]
 pub mod disk;
 pub mod extent;
 pub mod frame;
 pub mod log;
 pub mod replay;
+mod signal;
 pub mod table;
 pub mod world;

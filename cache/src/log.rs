@@ -7,10 +7,21 @@
 //!
 //! Guarantees: what is durable is a prefix of what was committed, in order of [`Position`].
 
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::rc::{Rc, Weak};
+use std::task::Poll;
+use std::time::Duration;
 
-use crate::extent::{Place, SegmentId};
-use crate::frame::RecordKind;
+use futures_channel::oneshot;
+
+use crate::block::{CHUNK_BLOCKS, CHUNK_BYTES, Head, Piece};
+use crate::disk::Stable;
+use crate::extent::{BLOCK_BYTES, Place, SegmentId};
+use crate::frame::{FRAME_BLOCKS_MAX, FRAME_RECORDS_MAX, Header, PAYLOAD_MAX, Record, RecordKind};
+use crate::signal::Signal;
 use crate::table::Volume;
 use crate::world::{LocalFuture, Time, World};
 
@@ -114,77 +125,766 @@ pub struct LogCounters {
 /// Smallest segment: a full frame and its chunk's rounding.
 pub const SEGMENT_BYTES_MIN: u64 = 4 * 1024 * 1024;
 
-/// A core's log. Ends its tasks when dropped; what was not flushed may be lost then.
-pub struct Log {}
+/// A core's log. Its tasks end when it is dropped; what was not flushed may be lost then.
+pub struct Log {
+    inner: Rc<LogInner>,
+}
 
 /// Payload that is in the log's memory, not yet a record. Dropped without [`Reservation::commit`],
 /// it is as if it had never been. Nothing else is asked of the log while it exists, and nothing is awaited.
 pub struct Reservation<'a> {
-    _log: &'a Log,
+    log: &'a LogInner,
+    place: Place,
+    position: Position,
+    blocks: u32,
+    bytes: u64,
+}
+
+struct LogInner {
+    config: LogConfig,
+    volume: Volume,
+    world: Rc<dyn World>,
+    source: Rc<dyn SegmentSource>,
+    state: RefCell<State>,
+    /// Rung when a frame has to leave at the end of the turn.
+    appended: Signal,
+    /// Rung when a flush may be due.
+    flush_due: Signal,
+    poisoned: Cell<bool>,
+    reserved: Cell<bool>,
+    counters: Cell<LogCounters>,
+}
+
+#[derive(Default)]
+struct State {
+    segment: Option<Segment>,
+    /// Segments to go on with: at most one of each urgency.
+    spares: Vec<Spare>,
+    /// A segment is being asked for.
+    asking: bool,
+    /// The chunks that the open frame and the next one write to, in order.
+    heads: VecDeque<(u32, Head)>,
+    open: Option<OpenFrame>,
+    /// Frames that are closed and not yet durable, in order, without gaps.
+    frames: VecDeque<ClosedFrame>,
+    /// Frames closed so far.
+    closed: u64,
+    /// Bytes of committed blocks that the disk does not have yet.
+    unwritten: usize,
+    last: Position,
+    durable: Position,
+    flush_waiters: Vec<(Position, oneshot::Sender<Result<(), Poisoned>>)>,
+    segment_waiters: Vec<(Urgency, oneshot::Sender<Result<(), Refused>>)>,
+    write_waiters: Vec<oneshot::Sender<()>>,
+}
+
+/// The segment being written.
+struct Segment {
+    grant: SegmentGrant,
+    urgency: Urgency,
+    /// First block that no committed record and no header has taken.
+    next_block: u32,
+    /// Checksum of the last frame's header.
+    previous: u32,
+    /// Frames before this block are durable.
+    durable_to: u32,
+    /// The spare was asked for ahead of need.
+    asked_ahead: bool,
+}
+
+/// A segment to come.
+struct Spare {
+    grant: SegmentGrant,
+    urgency: Urgency,
+    /// The slot file is there.
+    made: bool,
+    /// Zeros are on their way to it: a write now could be overtaken by them.
+    zeroing: bool,
+}
+
+/// The frame that takes records.
+struct OpenFrame {
+    header_block: u32,
+    records: Vec<Record>,
+    /// Payload blocks of the records.
+    blocks: usize,
+    /// One per payload block; those of a reservation are behind the committed ones.
+    checksums: Vec<u32>,
+}
+
+/// A frame that takes no more records.
+struct ClosedFrame {
+    segment: SegmentId,
+    slot: u32,
+    header_block: u32,
+    end_block: u32,
+    /// Taken when the write is begun.
+    pieces: Vec<Piece>,
+    stage: Stage,
+}
+
+/// How far a closed frame is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Closed,
+    Writing,
+    Written,
+    Durable,
+}
+
+/// What an append lacks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    Writes,
+    Memory,
+    Segment,
 }
 
 impl Log {
     /// A log that asks `source` for its first segment when it is first used.
-    pub fn new(_config: LogConfig, _volume: Volume, _world: Rc<dyn World>, _source: Rc<dyn SegmentSource>) -> Log {
-        todo!()
+    pub fn new(config: LogConfig, volume: Volume, world: Rc<dyn World>, source: Rc<dyn SegmentSource>) -> Log {
+        assert!(config.segment_bytes >= SEGMENT_BYTES_MIN);
+        assert!(config.segment_bytes.is_multiple_of(CHUNK_BYTES as u64));
+        assert!(config.segment_bytes / BLOCK_BYTES as u64 <= u64::from(u32::MAX / 2));
+        let inner = Rc::new(LogInner {
+            config,
+            volume,
+            world: world.clone(),
+            source,
+            state: RefCell::default(),
+            appended: Signal::default(),
+            flush_due: Signal::default(),
+            poisoned: Cell::new(false),
+            reserved: Cell::new(false),
+            counters: Cell::default(),
+        });
+        world.spawn(Box::pin(write_turns(Rc::downgrade(&inner))));
+        world.spawn(Box::pin(flush_groups(Rc::downgrade(&inner))));
+        Log { inner }
     }
 
-    /// Copies `payload` (at most [`crate::frame::PAYLOAD_MAX`] bytes; empty for Truncate) into the
-    /// open frame. One payload is one extent: it never crosses a frame.
-    pub fn reserve(&self, _payload: &[u8], _urgency: Urgency) -> Result<Reservation<'_>, Refused> {
-        todo!()
+    /// Copies `payload` (at most [`PAYLOAD_MAX`] bytes; empty for Truncate) into the open frame. One
+    /// payload is one extent: it never crosses a frame.
+    pub fn reserve(&self, payload: &[u8], urgency: Urgency) -> Result<Reservation<'_>, Refused> {
+        assert!(payload.len() <= PAYLOAD_MAX);
+        assert!(!self.inner.reserved.get(), "one reservation at a time");
+        if self.inner.poisoned.get() {
+            return Err(Refused::Poisoned);
+        }
+        let blocks = payload.len().div_ceil(BLOCK_BYTES) as u32;
+        let mut state = self.inner.state.borrow_mut();
+        self.inner.make_room(&mut state, blocks, urgency).map_err(|_| Refused::Later)?;
+        Ok(self.inner.copy(&mut state, payload, blocks))
     }
 
     /// Waits until `bytes` of payload are likely to find room.
-    pub async fn room(&self, _bytes: usize, _urgency: Urgency) -> Result<(), Refused> {
-        todo!()
+    pub async fn room(&self, bytes: usize, urgency: Urgency) -> Result<(), Refused> {
+        let blocks = bytes.min(PAYLOAD_MAX).div_ceil(BLOCK_BYTES) as u32;
+        loop {
+            if self.inner.poisoned.get() {
+                return Err(Refused::Poisoned);
+            }
+            let lack = self.inner.make_room(&mut self.inner.state.borrow_mut(), blocks, urgency);
+            match lack {
+                Ok(()) => return Ok(()),
+                Err(Lack::Writes) => self.inner.some_write().await,
+                Err(Lack::Memory) => self.inner.world.sleep(MEMORY_PAUSE).await,
+                Err(Lack::Segment) => self.inner.some_segment(urgency).await?,
+            }
+        }
     }
 
     /// Waits until everything up to `position` is durable.
-    pub async fn flush_to(&self, _position: Position) -> Result<(), Poisoned> {
-        todo!()
+    pub async fn flush_to(&self, position: Position) -> Result<(), Poisoned> {
+        if self.inner.poisoned.get() {
+            return Err(Poisoned);
+        }
+        let receiver = {
+            let mut state = self.inner.state.borrow_mut();
+            assert!(position <= state.last, "a position comes from a commit");
+            if position <= state.durable {
+                return Ok(());
+            }
+            let (sender, receiver) = oneshot::channel();
+            state.flush_waiters.push((position, sender));
+            receiver
+        };
+        self.inner.flush_due.ring();
+        receiver.await.unwrap_or(Err(Poisoned))
     }
 
     /// The position of the last record.
     pub fn position(&self) -> Position {
-        todo!()
+        self.inner.state.borrow().last
     }
 
     /// Everything up to here is durable.
     pub fn durable(&self) -> Position {
-        todo!()
+        self.inner.state.borrow().durable
     }
 
     /// Where a replay begins that needs none of the records committed before this call: the segment
     /// and the block. `None` while no segment was opened.
     pub fn replay_point(&self) -> Option<(SegmentId, u32)> {
-        todo!()
+        assert!(!self.inner.reserved.get(), "a reservation is in the open frame");
+        let mut state = self.inner.state.borrow_mut();
+        // Records of the open frame must not be behind the point: the frame ends here.
+        self.inner.close_frame(&mut state);
+        let segment = state.segment.as_ref()?;
+        let block = state.open.as_ref().map_or(segment.next_block, |empty| empty.header_block);
+        Some((segment.grant.id, block))
     }
 
     /// Whether a write or a flush failed.
     pub fn is_poisoned(&self) -> bool {
-        todo!()
+        self.inner.poisoned.get()
     }
 
     /// What it counted.
     pub fn counters(&self) -> LogCounters {
-        todo!()
+        self.inner.counters.get()
     }
 }
 
 impl Reservation<'_> {
     /// Where the payload is; [`Place::Hole`] without payload.
     pub fn place(&self) -> Place {
-        todo!()
+        self.place
     }
 
     /// The position that the record will have.
     pub fn position(&self) -> Position {
-        todo!()
+        self.position
     }
 
     /// Makes it a record.
-    pub fn commit(self, _fields: RecordFields) -> Position {
-        todo!()
+    pub fn commit(self, fields: RecordFields) -> Position {
+        assert!((fields.kind == RecordKind::Truncate) == (self.bytes == 0), "only Truncate has no payload");
+        self.log.commit(&self, fields);
+        self.position
     }
 }
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.log.reserved.set(false);
+    }
+}
+
+impl LogInner {
+    /// Sees to it that a payload of `blocks` blocks fits into an open frame. Closes what is full.
+    fn make_room(self: &Rc<Self>, state: &mut State, blocks: u32, urgency: Urgency) -> Result<(), Lack> {
+        let bytes = (blocks as usize + 1) * BLOCK_BYTES;
+        if state.unwritten > 0 && state.unwritten + bytes > self.config.unwritten_bytes_max {
+            return Err(Lack::Writes);
+        }
+        if !self.segment_fits(state, urgency) {
+            self.switch_segment(state, urgency)?;
+        }
+        let full = state.open.as_ref().is_some_and(|open| {
+            open.records.len() == FRAME_RECORDS_MAX || open.blocks + blocks as usize > FRAME_BLOCKS_MAX
+        });
+        if full {
+            self.close_frame(state);
+        }
+        let needed = blocks + u32::from(state.open.is_none());
+        let end = state.segment.as_ref().map_or(u32::MAX, |segment| segment.next_block + needed);
+        if end > self.segment_blocks() {
+            self.switch_segment(state, urgency)?;
+            return self.make_room(state, blocks, urgency);
+        }
+        self.supply_heads(state, end)?;
+        if state.open.is_none() {
+            let segment = state.segment.as_mut().expect("it was just measured");
+            state.open = Some(OpenFrame::at(segment.next_block));
+            segment.next_block += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether the current segment may be written at this urgency.
+    fn segment_fits(&self, state: &State, urgency: Urgency) -> bool {
+        state.segment.as_ref().is_some_and(|segment| segment.urgency == Urgency::Data || urgency == Urgency::Reserve)
+    }
+
+    /// Goes on in a spare segment.
+    fn switch_segment(&self, state: &mut State, urgency: Urgency) -> Result<(), Lack> {
+        let usable = |spare: &Spare| spare.serves(urgency) && spare.made && !spare.zeroing;
+        let index = state.spares.iter().position(usable).ok_or(Lack::Segment)?;
+        self.close_frame(state);
+        let spare = state.spares.swap_remove(index);
+        state.open = None;
+        state.heads.clear();
+        state.segment = Some(Segment {
+            grant: spare.grant,
+            urgency: spare.urgency,
+            next_block: 0,
+            previous: 0,
+            durable_to: 0,
+            asked_ahead: false,
+        });
+        self.count(|counters| counters.segments += 1);
+        Ok(())
+    }
+
+    /// Has chunks for every block below `end`.
+    fn supply_heads(&self, state: &mut State, end: u32) -> Result<(), Lack> {
+        let segment = state.segment.as_ref().expect("a segment was chosen before its chunks");
+        let first = segment.next_block / CHUNK_BLOCKS as u32;
+        loop {
+            let next = state.heads.back().map_or(first, |(index, _)| index + 1);
+            if next * CHUNK_BLOCKS as u32 >= end {
+                return Ok(());
+            }
+            let blank = self.volume.cache().allocate().ok_or(Lack::Memory)?;
+            let head = blank.head();
+            self.volume.cache().adopt_head(self.volume.key(segment.grant.id, next), head.chunk());
+            state.heads.push_back((next, head));
+        }
+    }
+
+    /// Copies a payload behind the committed blocks of the open frame.
+    fn copy(&self, state: &mut State, payload: &[u8], blocks: u32) -> Reservation<'_> {
+        let State { segment: Some(segment), open: Some(open), heads, .. } = state else {
+            unreachable!("room was made")
+        };
+        let committed = open.blocks;
+        open.checksums.truncate(committed);
+        let first_head = heads.front().map_or(0, |(index, _)| *index);
+        for (count, data) in payload.chunks(BLOCK_BYTES).enumerate() {
+            let block = segment.next_block + count as u32;
+            let (_, head) = &mut heads[(block / CHUNK_BLOCKS as u32 - first_head) as usize];
+            open.checksums.push(head.write(block as usize % CHUNK_BLOCKS, data));
+        }
+        let place = match blocks {
+            0 => Place::Hole,
+            _ => Place::Log { segment: segment.grant.id, frame: open.header_block, block: segment.next_block, skew: 0 },
+        };
+        self.reserved.set(true);
+        Reservation { log: self, place, position: Position(state.closed + 1), blocks, bytes: payload.len() as u64 }
+    }
+
+    fn commit(&self, reservation: &Reservation<'_>, fields: RecordFields) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let State { segment: Some(segment), open: Some(open), heads, .. } = state else {
+            unreachable!("a reservation keeps its frame open")
+        };
+        let first_block = if reservation.blocks == 0 { 0 } else { segment.next_block - open.header_block - 1 };
+        if open.records.is_empty() {
+            state.unwritten += BLOCK_BYTES;
+        }
+        open.records.push(Record {
+            ino: fields.ino,
+            generation: fields.generation,
+            lsn: fields.lsn,
+            offset: fields.offset,
+            bytes: reservation.bytes,
+            time: fields.time,
+            kind: fields.kind,
+            clears_setid: fields.clears_setid,
+            skew: 0,
+            first_block: first_block as u16,
+            aux: fields.aux,
+        });
+        open.blocks += reservation.blocks as usize;
+        let end = segment.next_block + reservation.blocks;
+        publish(heads, segment.next_block, end);
+        segment.next_block = end;
+        state.unwritten += reservation.blocks as usize * BLOCK_BYTES;
+        state.last = reservation.position;
+        self.count(|counters| {
+            counters.records += 1;
+            counters.payload_bytes += reservation.bytes;
+        });
+        self.appended.ring();
+    }
+
+    /// Ends the open frame, if it has records: its header is written, and it waits for its write.
+    fn close_frame(&self, state: &mut State) {
+        if state.open.as_ref().is_none_or(|open| open.records.is_empty()) {
+            return;
+        }
+        let (Some(mut open), Some(segment)) = (state.open.take(), state.segment.as_mut()) else {
+            unreachable!("an open frame is in a segment")
+        };
+        open.checksums.truncate(open.blocks);
+        let header = Header {
+            segment: segment.grant.id,
+            block: open.header_block,
+            payload_blocks: open.checksums.len() as u32,
+            lowest_lsn: open.records.iter().map(|record| record.lsn).min().unwrap_or(0),
+            durable_to: segment.durable_to,
+            core: self.config.core,
+            previous: segment.previous,
+            filesystem: self.volume.identity(),
+        };
+        let mut block = [0; BLOCK_BYTES];
+        segment.previous = header.encode(&open.records, &open.checksums, &mut block);
+        let (_, head) = state.heads.front_mut().expect("the header's chunk is the first head");
+        head.write_header(open.header_block as usize % CHUNK_BLOCKS, &block);
+        state.frames.push_back(ClosedFrame {
+            segment: segment.grant.id,
+            slot: segment.grant.slot,
+            header_block: open.header_block,
+            end_block: segment.next_block,
+            pieces: pieces(&mut state.heads, open.header_block, segment.next_block),
+            stage: Stage::Closed,
+        });
+        state.closed += 1;
+        // Chunks that are full are the cache's from now on (and the write's).
+        while state.heads.front().is_some_and(|(index, _)| (index + 1) * CHUNK_BLOCKS as u32 <= segment.next_block) {
+            state.heads.pop_front();
+        }
+    }
+
+    /// Sends every closed frame on its way. The end of a turn.
+    fn write_frames(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        self.close_frame(state);
+        let first = state.closed + 1 - state.frames.len() as u64;
+        let wanted = state.flush_waiters.iter().map(|(position, _)| *position).max().unwrap_or_default();
+        for (index, frame) in state.frames.iter_mut().enumerate() {
+            if frame.stage != Stage::Closed {
+                continue;
+            }
+            frame.stage = Stage::Writing;
+            let position = Position(first + index as u64);
+            let stable = if position <= wanted { Stable::Now } else { Stable::Later };
+            let offset = u64::from(frame.header_block) * BLOCK_BYTES as u64;
+            let pieces = std::mem::take(&mut frame.pieces);
+            let write = self.volume.disk().write(frame.slot, offset, pieces, stable);
+            let log = self.clone();
+            self.world.spawn(Box::pin(async move {
+                let result = write.await;
+                log.written(position, stable, result);
+            }));
+        }
+        self.ask_ahead(state);
+    }
+
+    /// A frame's write has ended.
+    fn written(self: &Rc<Self>, position: Position, stable: Stable, result: io::Result<()>) {
+        if result.is_err() {
+            self.poison();
+            return;
+        }
+        let mut state = self.state.borrow_mut();
+        let first = state.closed + 1 - state.frames.len() as u64;
+        let frame = &mut state.frames[(position.0 - first) as usize];
+        frame.stage = if stable == Stable::Now { Stage::Durable } else { Stage::Written };
+        let bytes = (frame.end_block - frame.header_block) as usize * BLOCK_BYTES;
+        state.unwritten -= bytes;
+        self.count(|counters| {
+            counters.frames += 1;
+            counters.written_bytes += bytes as u64;
+        });
+        for waiter in state.write_waiters.drain(..) {
+            // A waiter that went away needs no room.
+            let _ = waiter.send(());
+        }
+        self.advance(&mut state);
+        self.flush_due.ring();
+    }
+
+    /// Moves the durable position over the frames that are, and answers who waited for it.
+    fn advance(&self, state: &mut State) {
+        while state.frames.front().is_some_and(|frame| frame.stage == Stage::Durable) {
+            let frame = state.frames.pop_front().expect("it was just seen");
+            state.durable.0 += 1;
+            if let Some(segment) = state.segment.as_mut().filter(|segment| segment.grant.id == frame.segment) {
+                segment.durable_to = frame.end_block;
+            }
+        }
+        if self.poisoned.get() {
+            return;
+        }
+        let durable = state.durable;
+        for (_, waiter) in state.flush_waiters.extract_if(.., |(position, _)| *position <= durable) {
+            self.count(|counters| counters.flush_waiters += 1);
+            let _ = waiter.send(Ok(()));
+        }
+    }
+
+    /// The slots to flush, and up to which frame that makes everything durable; `None` when nobody
+    /// would be helped by it now.
+    fn flush_plan(&self) -> Option<(Vec<u32>, Position)> {
+        let state = self.state.borrow();
+        let mut reached = state.durable;
+        let mut slots = Vec::new();
+        for frame in state.frames.iter().take_while(|frame| frame.stage >= Stage::Written) {
+            reached.0 += 1;
+            if frame.stage == Stage::Written && slots.last() != Some(&frame.slot) {
+                slots.push(frame.slot);
+            }
+        }
+        let helps = state.flush_waiters.iter().any(|(position, _)| *position <= reached);
+        (helps && !slots.is_empty()).then_some((slots, reached))
+    }
+
+    /// One flush for everyone who waits.
+    async fn flush(self: &Rc<Self>, slots: Vec<u32>, reached: Position) {
+        for slot in slots {
+            if self.volume.disk().flush(slot).await.is_err() {
+                self.poison();
+                return;
+            }
+        }
+        let mut state = self.state.borrow_mut();
+        let count = reached.0.saturating_sub(state.durable.0) as usize;
+        for frame in state.frames.iter_mut().take(count) {
+            frame.stage = Stage::Durable;
+        }
+        self.count(|counters| counters.flushes += 1);
+        self.advance(&mut state);
+    }
+
+    /// Ends the log for ever: everyone who waits is told.
+    fn poison(&self) {
+        self.poisoned.set(true);
+        let mut state = self.state.borrow_mut();
+        for (_, waiter) in state.flush_waiters.drain(..) {
+            let _ = waiter.send(Err(Poisoned));
+        }
+        for (_, waiter) in state.segment_waiters.drain(..) {
+            let _ = waiter.send(Err(Refused::Poisoned));
+        }
+        for waiter in state.write_waiters.drain(..) {
+            let _ = waiter.send(());
+        }
+    }
+
+    /// Waits for the end of some write.
+    async fn some_write(&self) {
+        let (sender, receiver) = oneshot::channel();
+        self.state.borrow_mut().write_waiters.push(sender);
+        // Whether it was a write or the end of the log: the caller looks again.
+        let _ = receiver.await;
+    }
+
+    /// Waits for a segment to be there.
+    async fn some_segment(self: &Rc<Self>, urgency: Urgency) -> Result<(), Refused> {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut state = self.state.borrow_mut();
+            state.segment_waiters.push((urgency, sender));
+            self.ask(&mut state, urgency);
+        }
+        receiver.await.unwrap_or(Err(Refused::Poisoned))
+    }
+
+    /// Asks for the next segment when half of this one is used.
+    fn ask_ahead(self: &Rc<Self>, state: &mut State) {
+        let half = self.segment_blocks() / 2;
+        let Some(segment) = state.segment.as_mut() else { return };
+        if segment.next_block >= half && !segment.asked_ahead && segment.urgency == Urgency::Data {
+            segment.asked_ahead = true;
+            if state.spares.is_empty() {
+                self.ask(state, Urgency::Data);
+            }
+        }
+    }
+
+    /// Asks for a segment unless that is being done.
+    fn ask(self: &Rc<Self>, state: &mut State, urgency: Urgency) {
+        // A spare that is there is being zeroed: the end of that step wakes who waits.
+        let coming = state.spares.iter().any(|spare| spare.made && spare.serves(urgency));
+        if coming || std::mem::replace(&mut state.asking, true) {
+            return;
+        }
+        let log = self.clone();
+        self.world.spawn(Box::pin(async move {
+            let result = log.open_segment(urgency).await;
+            log.asked(urgency, result.map(|_| ()));
+            if let Ok(grant) = result
+                && grant.fresh
+            {
+                log.zero_spare(grant).await;
+            }
+        }));
+    }
+
+    /// Gets a segment and makes its slot file.
+    async fn open_segment(&self, urgency: Urgency) -> Result<SegmentGrant, Refused> {
+        let unmade = |spare: &Spare| !spare.made && spare.urgency == urgency;
+        let unmade = self.state.borrow().spares.iter().find(|spare| unmade(spare)).map(|spare| spare.grant);
+        let grant = match unmade {
+            Some(grant) => grant,
+            None => self.source.open(urgency).await?,
+        };
+        if unmade.is_none() {
+            let spare = Spare { grant, urgency, made: !grant.fresh, zeroing: false };
+            self.state.borrow_mut().spares.push(spare);
+        }
+        if !grant.fresh {
+            return Ok(grant);
+        }
+        match self.volume.disk().create(grant.slot, self.config.segment_bytes).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(Refused::NoSpace),
+            Err(_) => return Err(Refused::Poisoned),
+        }
+        let mut state = self.state.borrow_mut();
+        if let Some(spare) = state.spares.iter_mut().find(|spare| spare.grant.id == grant.id) {
+            spare.made = true;
+        }
+        Ok(grant)
+    }
+
+    /// Tells those who wait for a segment what came of it.
+    fn asked(self: &Rc<Self>, urgency: Urgency, result: Result<(), Refused>) {
+        if result == Err(Refused::Poisoned) {
+            self.poison();
+            return;
+        }
+        let mut state = self.state.borrow_mut();
+        state.asking = false;
+        let refused = result.is_err();
+        let answered = |wants: Urgency| !refused || wants == urgency || urgency == Urgency::Reserve;
+        for (_, waiter) in state.segment_waiters.extract_if(.., |(wants, _)| answered(*wants)) {
+            let _ = waiter.send(if refused { Err(Refused::NoSpace) } else { Ok(()) });
+        }
+        if let Some(&(wants, _)) = state.segment_waiters.first() {
+            self.ask(&mut state, wants);
+        }
+    }
+
+    /// Writes zeros into fresh spares while the log has nothing to do: small stable writes into
+    /// written space are much cheaper. Stops when the spare is taken or all of it is written.
+    async fn zero_spare(self: Rc<Self>, grant: SegmentGrant) {
+        let log = Rc::downgrade(&self);
+        let world = self.world.clone();
+        drop(self);
+        let mut at = 0;
+        loop {
+            world.sleep(ZERO_PAUSE).await;
+            let Some(log) = log.upgrade() else { return };
+            match log.begin_zeroing(grant.id) {
+                Zeroing::Gone => return,
+                Zeroing::Busy => continue,
+                Zeroing::Begun => {}
+            }
+            let end = (at + ZERO_STEP_BYTES).min(log.config.segment_bytes);
+            let mut result = log.volume.disk().zero(grant.slot, at..end).await;
+            if result.is_ok() && end == log.config.segment_bytes {
+                result = log.volume.disk().flush(grant.slot).await;
+            }
+            log.end_zeroing(grant.id);
+            if result.is_err() {
+                log.poison();
+            }
+            if result.is_err() || end == log.config.segment_bytes {
+                return;
+            }
+            at = end;
+        }
+    }
+
+    fn begin_zeroing(&self, id: SegmentId) -> Zeroing {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let idle = state.unwritten == 0 && state.flush_waiters.is_empty() && state.segment_waiters.is_empty();
+        let spare = state.spares.iter_mut().find(|spare| spare.grant.id == id);
+        match spare.filter(|_| !self.poisoned.get()) {
+            None => Zeroing::Gone,
+            Some(_) if !idle => Zeroing::Busy,
+            Some(spare) => {
+                spare.zeroing = true;
+                Zeroing::Begun
+            }
+        }
+    }
+
+    fn end_zeroing(&self, id: SegmentId) {
+        let mut state = self.state.borrow_mut();
+        if let Some(spare) = state.spares.iter_mut().find(|spare| spare.grant.id == id) {
+            spare.zeroing = false;
+        }
+        for (_, waiter) in state.segment_waiters.drain(..) {
+            // A waiter that went away needs no segment.
+            let _ = waiter.send(Ok(()));
+        }
+    }
+
+    fn segment_blocks(&self) -> u32 {
+        (self.config.segment_bytes / BLOCK_BYTES as u64) as u32
+    }
+
+    fn count(&self, change: impl FnOnce(&mut LogCounters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+}
+
+impl Spare {
+    /// Whether it may be written at this urgency.
+    fn serves(&self, urgency: Urgency) -> bool {
+        self.urgency == Urgency::Data || urgency == Urgency::Reserve
+    }
+}
+
+impl OpenFrame {
+    fn at(header_block: u32) -> OpenFrame {
+        OpenFrame { header_block, records: Vec::with_capacity(FRAME_RECORDS_MAX), blocks: 0, checksums: Vec::new() }
+    }
+}
+
+/// Whether a step of zeroing may begin.
+enum Zeroing {
+    Begun,
+    Busy,
+    /// The segment is in use, or the log has ended.
+    Gone,
+}
+
+/// Sends the frames of a turn once the tasks that were ready have run.
+async fn write_turns(log: Weak<LogInner>) {
+    loop {
+        poll_fn(|cx| log.upgrade().map_or(Poll::Ready(()), |log| log.appended.poll_heard(cx))).await;
+        let Some(log) = log.upgrade() else { return };
+        log.write_frames();
+    }
+}
+
+/// Runs one flush after the other, as long as somebody waits.
+async fn flush_groups(log: Weak<LogInner>) {
+    loop {
+        poll_fn(|cx| log.upgrade().map_or(Poll::Ready(()), |log| log.flush_due.poll_heard(cx))).await;
+        let Some(log) = log.upgrade() else { return };
+        while !log.poisoned.get() {
+            let Some((slots, reached)) = log.flush_plan() else { break };
+            log.flush(slots, reached).await;
+        }
+    }
+}
+
+/// The parts of `[from, to)` in each chunk of the heads: chunk, first block within it, blocks.
+fn parts(heads: &mut VecDeque<(u32, Head)>, from: u32, to: u32) -> impl Iterator<Item = (&mut Head, usize, usize)> {
+    heads.iter_mut().filter_map(move |(index, head)| {
+        let start = *index * CHUNK_BLOCKS as u32;
+        let first = from.max(start);
+        let end = to.min(start + CHUNK_BLOCKS as u32);
+        (first < end).then(|| (head, (first - start) as usize, (end - first) as usize))
+    })
+}
+
+/// Lets everyone see the blocks `[from, to)`.
+fn publish(heads: &mut VecDeque<(u32, Head)>, from: u32, to: u32) {
+    parts(heads, from, to).for_each(|(head, first, count)| head.publish(first, count));
+}
+
+/// The blocks `[from, to)` as they are written to disk.
+fn pieces(heads: &mut VecDeque<(u32, Head)>, from: u32, to: u32) -> Vec<Piece> {
+    parts(heads, from, to)
+        .map(|(head, first, count)| Piece::new(head.chunk().clone(), first * BLOCK_BYTES, count * BLOCK_BYTES))
+        .collect()
+}
+
+/// Pause between two looks for memory.
+const MEMORY_PAUSE: Duration = Duration::from_millis(1);
+/// Pause before each step of zeroing.
+const ZERO_PAUSE: Duration = Duration::from_millis(5);
+/// Bytes zeroed in one step: what a write that comes meanwhile has to wait for.
+const ZERO_STEP_BYTES: u64 = 1024 * 1024;
