@@ -5,6 +5,7 @@ use crate::config::{
 };
 use clap::Parser;
 use shard::policy::{ANONYMOUS, Network, Who};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// What was asked for.
@@ -27,7 +28,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "/NAME", required_unless_present = "config", requires = "pool")]
     share: Option<ShareName>,
 
-    /// Where NFS and MOUNT answer [default: port 2049 as root, else a free port; loopback unless --allow is given]
+    /// Where NFS and MOUNT answer [default: port 2049 as root, a free port otherwise; loopback unless --allow is given]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketArg>,
 
@@ -62,7 +63,8 @@ Ctrl-C or SIGTERM ends it cleanly; a second one at once. SIGHUP reads the client
 
 impl Arguments {
     /// The configuration that the flags amount to: one share, the superuser not squashed. Used without `--config`.
-    pub(crate) fn without_file(&self, pool: &Path, share: &ShareName) -> Config {
+    /// The superuser gets the usual port, everyone else a free one.
+    pub(crate) fn without_file(&self, pool: &Path, share: &ShareName, superuser: bool) -> Config {
         let mut config = Config::default();
         config.pool = Pool { path: absolute(pool), ..config.pool };
         // Another basaltd may run on this machine: any free port, unless one is named.
@@ -70,9 +72,11 @@ impl Arguments {
         if let Some(admin) = &self.admin {
             config.admin.listen = admin.clone();
         }
-        if let Some(listen) = &self.listen {
-            config.server.listen = Auto::Given(listen.clone());
-        }
+        config.server.listen = match &self.listen {
+            Some(listen) => Auto::Given(listen.clone()),
+            None if superuser => Auto::Auto,
+            None => Auto::Given(self.free_port()),
+        };
         if let Some(cores) = &self.cores {
             config.server.cores = Auto::Given(cores.clone());
         }
@@ -83,6 +87,11 @@ impl Arguments {
         let clients = networks.map(unsquashed).collect();
         config.share = vec![Share { name: share.clone(), store: Store::Disk, size: Auto::Auto, clients }];
         config
+    }
+
+    fn free_port(&self) -> SocketArg {
+        let address = if self.allow.is_empty() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        SocketArg(SocketAddr::from((address, 0)))
     }
 
     /// Pool and share, which clap sees to that they are there without `--config`.
@@ -122,7 +131,7 @@ mod tests {
     fn config(line: &str) -> Config {
         let arguments = parse(line).unwrap();
         let (pool, share) = arguments.pool_and_share().unwrap();
-        let config = arguments.without_file(pool, share);
+        let config = arguments.without_file(pool, share, true);
         config.check().unwrap();
         config
     }
@@ -140,6 +149,18 @@ mod tests {
         assert!(config.share[0].clients.iter().all(|client| client.squash == SquashArg::None));
         assert_eq!(config.server.listen, Auto::Auto);
         assert_eq!(config.admin.listen.0.port(), 0);
+    }
+
+    #[test]
+    fn an_ordinary_user_gets_a_free_port_on_loopback_unless_others_are_allowed() {
+        let listen = |line: &str| {
+            let arguments = parse(line).unwrap();
+            let (pool, share) = arguments.pool_and_share().unwrap();
+            arguments.without_file(pool, share, false).server.listen.to_string()
+        };
+        assert_eq!(listen("--pool /p --share /a"), "127.0.0.1:0");
+        assert_eq!(listen("--pool /p --share /a --allow 10.0.0.0/8"), "0.0.0.0:0");
+        assert_eq!(listen("--pool /p --share /a --listen [::]:9"), "[::]:9");
     }
 
     #[test]

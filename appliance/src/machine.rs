@@ -13,8 +13,8 @@ const MEMORY_SHARE: u64 = 4;
 /// What is taken where the machine's memory is not known.
 const MEMORY_UNKNOWN: u64 = 1024 * MIB;
 
-/// Where to listen when the configuration leaves it open: the usual port for the superuser, a free high one otherwise;
-/// loopback alone when no client from elsewhere could come.
+/// Where to listen: the usual port when the configuration leaves it open, and loopback alone when no client from
+/// elsewhere could come.
 pub(crate) fn listen_address(config: &Config) -> SocketAddr {
     if let Auto::Given(SocketArg(address)) = config.server.listen {
         return address;
@@ -22,8 +22,7 @@ pub(crate) fn listen_address(config: &Config) -> SocketAddr {
     let clients = config.share.iter().flat_map(|share| &share.clients);
     let only_here = clients.clone().all(|client| is_loopback(&client.who.0));
     let address = if only_here { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-    let port = if rustix::process::geteuid().is_root() { NFS_PORT } else { 0 };
-    SocketAddr::new(IpAddr::V4(address), port)
+    SocketAddr::new(IpAddr::V4(address), NFS_PORT)
 }
 
 fn is_loopback(who: &Who) -> bool {

@@ -33,7 +33,7 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Server {
-    /// Where NFS and MOUNT answer; automatic: [`crate::listen_address`].
+    /// Where NFS and MOUNT answer; automatic: [`crate::machine::listen_address`].
     pub(crate) listen: Auto<SocketArg>,
     /// Processors to serve on; automatic: all that the process may use.
     pub(crate) cores: Auto<CoreList>,
