@@ -14,5 +14,7 @@ pub mod frame;
 pub mod log;
 pub mod replay;
 mod signal;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod table;
 pub mod world;

@@ -7,11 +7,16 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+
+use crate::block::{Arena, Blank, CHUNK_BLOCKS, CHUNK_BYTES};
 use crate::disk::Disk;
-use crate::extent::SegmentId;
-use crate::frame::{Header, Record};
+use crate::extent::{BLOCK_BYTES, SegmentId};
+use crate::frame::{Frame, Header, Record};
 
 /// What is replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub struct ReplayScope {
     pub slot: u32,
     /// First block to replay: a frame header, or where the next one would be.
     pub from_block: u32,
-    /// Bytes of a segment.
+    /// Bytes of a segment; a multiple of a chunk.
     pub segment_bytes: u64,
 }
 
@@ -53,7 +58,7 @@ pub enum ReplayError {
     Io(io::Error),
     /// A frame that was durable is damaged.
     Corrupt {
-        /// The slot.
+        /// The slot, which names the file ([`crate::disk::slot_name`]).
         slot: u32,
         /// The segment.
         segment: SegmentId,
@@ -62,20 +67,185 @@ pub enum ReplayError {
     },
 }
 
-/// Replays a segment through a disk; `on_frame` sees each frame in order.
+impl std::fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ReplayError::Io(error) => write!(f, "reading the log failed: {error}"),
+            ReplayError::Corrupt { slot, segment, block } => {
+                let file = crate::disk::slot_name(*slot);
+                write!(f, "{file}, block {block}: a durable frame of segment {} is damaged", segment.0)
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+impl From<io::Error> for ReplayError {
+    fn from(error: io::Error) -> ReplayError {
+        ReplayError::Io(error)
+    }
+}
+
+/// Replays a segment through a disk; `on_frame` sees each frame in order, also those before an error.
 pub async fn replay(
-    _disk: Rc<dyn Disk>,
-    _scope: ReplayScope,
-    _on_frame: impl FnMut(&ReplayedFrame),
+    disk: Rc<dyn Disk>,
+    scope: ReplayScope,
+    on_frame: impl FnMut(&ReplayedFrame),
 ) -> Result<ReplayEnd, ReplayError> {
-    todo!()
+    let source = DiskSource { disk, slot: scope.slot, arena: Arena::new(WINDOW_CHUNKS * CHUNK_BYTES) };
+    walk(source, scope, on_frame).await
 }
 
 /// Replays a segment out of an open slot file, for offline tools.
-pub fn scan(
-    _file: &File,
-    _scope: ReplayScope,
-    _on_frame: impl FnMut(&ReplayedFrame),
+pub fn scan(file: &File, scope: ReplayScope, on_frame: impl FnMut(&ReplayedFrame)) -> Result<ReplayEnd, ReplayError> {
+    let source = FileSource { file, arena: Arena::new(WINDOW_CHUNKS * CHUNK_BYTES) };
+    walk(source, scope, on_frame).now_or_never().expect("a file source never waits")
+}
+
+/// Chunks read at a time.
+const WINDOW_CHUNKS: usize = 8;
+
+/// Where chunks come from.
+trait Source {
+    /// Up to `count` consecutive chunks from number `first` on.
+    async fn chunks(&self, first: u32, count: usize) -> io::Result<Vec<Blank>>;
+}
+
+struct DiskSource {
+    disk: Rc<dyn Disk>,
+    slot: u32,
+    arena: Arena,
+}
+
+struct FileSource<'a> {
+    file: &'a File,
+    arena: Arena,
+}
+
+impl Source for DiskSource {
+    async fn chunks(&self, first: u32, count: usize) -> io::Result<Vec<Blank>> {
+        let reads = (0..count).map_while(|index| {
+            let offset = (u64::from(first) + index as u64) * CHUNK_BYTES as u64;
+            Some(self.disk.read(self.slot, offset, self.arena.take()?))
+        });
+        join_all(reads.collect::<Vec<_>>()).await.into_iter().collect()
+    }
+}
+
+impl Source for FileSource<'_> {
+    async fn chunks(&self, first: u32, count: usize) -> io::Result<Vec<Blank>> {
+        let mut chunks = Vec::with_capacity(count);
+        for index in 0..count {
+            let Some(mut blank) = self.arena.take() else { break };
+            let mut offset = (u64::from(first) + index as u64) * CHUNK_BYTES as u64;
+            let mut rest = blank.bytes_mut();
+            while !rest.is_empty() {
+                match self.file.read_at(rest, offset) {
+                    Ok(0) => break,
+                    Ok(bytes) => {
+                        rest = &mut rest[bytes..];
+                        offset += bytes as u64;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            rest.fill(0);
+            chunks.push(blank);
+        }
+        Ok(chunks)
+    }
+}
+
+/// The blocks of a segment through a window that moves forward.
+struct Window<S> {
+    source: S,
+    first_chunk: u32,
+    chunks: Vec<Blank>,
+    blocks: u32,
+}
+
+impl<S: Source> Window<S> {
+    /// A block below the segment's end.
+    async fn block(&mut self, block: u32) -> io::Result<&[u8; BLOCK_BYTES]> {
+        assert!(block < self.blocks);
+        let chunk = block / CHUNK_BLOCKS as u32;
+        let seen = self.first_chunk..self.first_chunk + self.chunks.len() as u32;
+        if !seen.contains(&chunk) {
+            let left = (self.blocks.div_ceil(CHUNK_BLOCKS as u32) - chunk) as usize;
+            // Gives the memory back before it is asked for again.
+            self.chunks.clear();
+            self.chunks = self.source.chunks(chunk, left.min(WINDOW_CHUNKS)).await?;
+            self.first_chunk = chunk;
+        }
+        let bytes = self.chunks[(chunk - self.first_chunk) as usize].bytes();
+        let at = block as usize % CHUNK_BLOCKS * BLOCK_BYTES;
+        Ok(bytes[at..at + BLOCK_BYTES].first_chunk().expect("the range is a block long"))
+    }
+}
+
+async fn walk<S: Source>(
+    source: S,
+    scope: ReplayScope,
+    mut on_frame: impl FnMut(&ReplayedFrame),
 ) -> Result<ReplayEnd, ReplayError> {
-    todo!()
+    let blocks = u32::try_from(scope.segment_bytes / BLOCK_BYTES as u64).unwrap_or(u32::MAX);
+    let mut window = Window { source, first_chunk: 0, chunks: Vec::new(), blocks };
+    let mut end = ReplayEnd { frames: 0, end_block: scope.from_block };
+    let mut previous = (scope.from_block == 0).then_some(0);
+    while let Some((frame, checksum)) = whole_frame(&mut window, scope, end.end_block, previous).await? {
+        on_frame(&frame);
+        previous = Some(checksum);
+        end.frames += 1;
+        end.end_block += 1 + frame.header.payload_blocks;
+    }
+    if is_missed(&mut window, scope, end.end_block).await? {
+        return Err(ReplayError::Corrupt { slot: scope.slot, segment: scope.segment, block: end.end_block });
+    }
+    Ok(end)
+}
+
+/// The frame at `block` and its header's checksum, if it is whole and in its place.
+async fn whole_frame<S: Source>(
+    window: &mut Window<S>,
+    scope: ReplayScope,
+    block: u32,
+    previous: Option<u32>,
+) -> io::Result<Option<(ReplayedFrame, u32)>> {
+    if block >= window.blocks {
+        return Ok(None);
+    }
+    let bytes = *window.block(block).await?;
+    let Some(frame) = frame_here(&bytes, scope, block) else { return Ok(None) };
+    let header = frame.header;
+    if previous.is_some_and(|previous| previous != header.previous) || header.payload_blocks >= window.blocks - block {
+        return Ok(None);
+    }
+    for index in 0..header.payload_blocks {
+        let payload = window.block(block + 1 + index).await?;
+        if frame.payload_checksum(index) != Some(crc32c::crc32c(payload)) {
+            return Ok(None);
+        }
+    }
+    Ok(Some((ReplayedFrame { header, records: frame.records().collect() }, frame.checksum)))
+}
+
+/// Whether a frame behind `end` says that `end` was durable before it.
+async fn is_missed<S: Source>(window: &mut Window<S>, scope: ReplayScope, end: u32) -> io::Result<bool> {
+    for block in end.saturating_add(1)..window.blocks {
+        let bytes = window.block(block).await?;
+        if frame_here(bytes, scope, block).is_some_and(|frame| frame.header.durable_to > end) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The frame header in a block, if it is one of this segment and belongs there.
+fn frame_here<'a>(bytes: &'a [u8; BLOCK_BYTES], scope: ReplayScope, block: u32) -> Option<Frame<'a>> {
+    let frame = Frame::decode(bytes).ok()?;
+    let header = &frame.header;
+    let here = header.segment == scope.segment && header.block == block && header.filesystem == scope.filesystem;
+    here.then_some(frame)
 }

@@ -1,0 +1,568 @@
+//! A simulated core: time, tasks and a disk that crashes. For tests only; one seed is one run.
+//!
+//! Callers: the tests of this crate and of those above it (feature `sim`). [`SimWorld`] runs tasks in
+//! an order drawn from the seed and lets time pass only when nobody can run. [`SimDisk`] takes the
+//! promises of [`Disk`] literally: whatever no finished flush covers may be lost, torn at 512 bytes,
+//! or kept, in any order.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BinaryHeap};
+use std::future::poll_fn;
+use std::io;
+use std::ops::Range;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::block::{Blank, CHUNK_BYTES, Piece};
+use crate::disk::{Disk, Stable};
+use crate::extent::BLOCK_BYTES;
+use crate::world::{LocalFuture, Time, World};
+
+/// Pseudo-random numbers from a seed (splitmix64).
+#[derive(Clone, Debug)]
+pub struct Rng {
+    state: u64,
+}
+
+impl Rng {
+    /// The sequence of a seed.
+    pub fn new(seed: u64) -> Rng {
+        Rng { state: seed ^ 0x5851_f42d_4c95_7f2d }
+    }
+
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `limit`, which is above 0.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.bits() % limit
+    }
+
+    /// True once in `count` times.
+    pub fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+}
+
+/// Most polls while time stands still; more is a livelock.
+pub const POLLS_MAX: u64 = 1_000_000;
+
+/// A deterministic executor with its own clock.
+#[derive(Clone)]
+pub struct SimWorld {
+    core: Rc<SimCore>,
+}
+
+struct SimCore {
+    seed: u64,
+    rng: RefCell<Rng>,
+    clock: Cell<Duration>,
+    tasks: RefCell<BTreeMap<u64, LocalFuture<()>>>,
+    task_count: Cell<u64>,
+    ready: Arc<Ready>,
+    timers: RefCell<BinaryHeap<Timer>>,
+}
+
+/// Tasks that can run, by number; 0 is the future that the test waits for.
+#[derive(Default)]
+struct Ready {
+    tasks: Mutex<Vec<u64>>,
+}
+
+struct TaskWaker {
+    task: u64,
+    queued: AtomicBool,
+    ready: Arc<Ready>,
+}
+
+struct Timer {
+    at: Duration,
+    waker: Waker,
+}
+
+impl SimWorld {
+    /// The world of a seed.
+    pub fn new(seed: u64) -> SimWorld {
+        let core = SimCore {
+            seed,
+            rng: RefCell::new(Rng::new(seed)),
+            clock: Cell::default(),
+            tasks: RefCell::default(),
+            task_count: Cell::default(),
+            ready: Arc::default(),
+            timers: RefCell::default(),
+        };
+        SimWorld { core: Rc::new(core) }
+    }
+
+    /// As the trait object that the code under test takes.
+    pub fn world(&self) -> Rc<dyn World> {
+        Rc::new(self.clone())
+    }
+
+    /// Runs everything until `future` is done. Panics, naming the seed, when nothing can run and no
+    /// timer is set, and on a livelock.
+    pub fn run_until<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut main = pin!(future);
+        let mut polls = 0;
+        let main_waker = self.core.waker(0);
+        main_waker.wake_by_ref();
+        let mut wakers = BTreeMap::from([(0, main_waker)]);
+        loop {
+            let Some(task) = self.core.pick() else {
+                polls = 0;
+                self.core.pass_time();
+                continue;
+            };
+            polls += 1;
+            assert!(polls < POLLS_MAX, "livelock at {:?}, seed {}", self.core.clock.get(), self.core.seed);
+            let waker = wakers.entry(task).or_insert_with(|| self.core.waker(task)).clone();
+            waker.queued.store(false, Ordering::Relaxed);
+            let waker = Waker::from(waker);
+            let mut cx = Context::from_waker(&waker);
+            if task == 0 {
+                if let Poll::Ready(value) = main.as_mut().poll(&mut cx) {
+                    return value;
+                }
+                continue;
+            }
+            let Some(mut future) = self.core.tasks.borrow_mut().remove(&task) else { continue };
+            if future.as_mut().poll(&mut cx).is_pending() {
+                self.core.tasks.borrow_mut().insert(task, future);
+            } else {
+                wakers.remove(&task);
+            }
+        }
+    }
+
+    /// Drops all tasks where they are: the machine is off.
+    pub fn power_off(&self) {
+        let tasks = self.core.tasks.take();
+        drop(tasks);
+        self.core.timers.take();
+        self.core.ready.tasks.lock().clear();
+    }
+
+    /// Lets other tasks run.
+    pub async fn yield_now(&self) {
+        let mut yielded = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// A number below `limit` from the world's seed.
+    pub fn below(&self, limit: u64) -> u64 {
+        self.core.rng.borrow_mut().below(limit)
+    }
+}
+
+impl SimCore {
+    fn waker(&self, task: u64) -> Arc<TaskWaker> {
+        Arc::new(TaskWaker { task, queued: AtomicBool::new(false), ready: self.ready.clone() })
+    }
+
+    /// Takes any of the tasks that can run.
+    fn pick(&self) -> Option<u64> {
+        let mut tasks = self.ready.tasks.lock();
+        if tasks.is_empty() {
+            return None;
+        }
+        let index = self.rng.borrow_mut().below(tasks.len() as u64) as usize;
+        Some(tasks.swap_remove(index))
+    }
+
+    /// Goes to the next timer.
+    fn pass_time(&self) {
+        let next = self.timers.borrow_mut().pop();
+        let Some(timer) = next else {
+            panic!("nothing can ever run again at {:?}, seed {}", self.clock.get(), self.seed);
+        };
+        self.clock.set(self.clock.get().max(timer.at));
+        timer.waker.wake();
+    }
+}
+
+impl World for SimWorld {
+    fn now(&self) -> Time {
+        let clock = self.core.clock.get();
+        Time { secs: SIM_EPOCH_SECS + clock.as_secs() as i64, nanos: clock.subsec_nanos() }
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.core.clock.get()
+    }
+
+    fn sleep(&self, duration: Duration) -> LocalFuture<()> {
+        let core = self.core.clone();
+        let at = core.clock.get() + duration;
+        Box::pin(poll_fn(move |cx| {
+            if core.clock.get() >= at {
+                return Poll::Ready(());
+            }
+            core.timers.borrow_mut().push(Timer { at, waker: cx.waker().clone() });
+            Poll::Pending
+        }))
+    }
+
+    fn spawn(&self, task: LocalFuture<()>) {
+        let number = self.core.task_count.get() + 1;
+        self.core.task_count.set(number);
+        self.core.tasks.borrow_mut().insert(number, task);
+        self.core.ready.tasks.lock().push(number);
+    }
+
+    fn random(&self) -> u64 {
+        self.core.rng.borrow_mut().bits()
+    }
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::Relaxed) {
+            self.ready.tasks.lock().push(self.task);
+        }
+    }
+}
+
+impl PartialEq for Timer {
+    fn eq(&self, other: &Timer) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Timer {}
+
+impl PartialOrd for Timer {
+    fn partial_cmp(&self, other: &Timer) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Timer {
+    /// The earliest is the greatest: the heap gives that first.
+    fn cmp(&self, other: &Timer) -> std::cmp::Ordering {
+        other.at.cmp(&self.at)
+    }
+}
+
+/// Where the simulated wall clock starts.
+const SIM_EPOCH_SECS: i64 = 1_800_000_000;
+
+/// What a disk tears at.
+const SECTOR_BYTES: usize = 512;
+
+/// A disk in memory that keeps only what it promised. Clones are the same disk: other cores' views.
+#[derive(Clone)]
+pub struct SimDisk {
+    platter: Rc<RefCell<Platter>>,
+    world: SimWorld,
+}
+
+struct Platter {
+    rng: Rng,
+    slots: BTreeMap<u32, SimSlot>,
+    capacity_bytes: u64,
+    write_fault: Fault,
+    read_fault: Fault,
+    flush_fault: Fault,
+    writes: u64,
+    flushes: u64,
+    write_count: u64,
+    delay_us_max: u64,
+}
+
+/// Counts down to an operation that fails.
+#[derive(Default)]
+struct Fault {
+    left: u64,
+}
+
+#[derive(Default)]
+struct SimSlot {
+    bytes: u64,
+    /// What a read sees.
+    seen: Blocks,
+    /// What a crash leaves for sure.
+    durable: Blocks,
+    /// Writes that no finished flush covers, by number.
+    pending: BTreeMap<u64, Pending>,
+}
+
+type Blocks = BTreeMap<u64, Box<[u8; BLOCK_BYTES]>>;
+
+struct Pending {
+    offset: u64,
+    pieces: Vec<Piece>,
+    finished: bool,
+    /// A flush of it failed: no later flush makes it durable.
+    stuck: bool,
+}
+
+impl Fault {
+    fn strikes(&mut self) -> bool {
+        let strikes = self.left == 1;
+        self.left = self.left.saturating_sub(1);
+        strikes
+    }
+
+    fn check(strikes: bool) -> io::Result<()> {
+        if strikes { Err(io::Error::other("the simulated disk fails")) } else { Ok(()) }
+    }
+}
+
+impl SimDisk {
+    /// An empty disk whose operations take time in `world`.
+    pub fn new(world: &SimWorld, seed: u64) -> SimDisk {
+        let platter = Platter {
+            rng: Rng::new(seed),
+            slots: BTreeMap::new(),
+            capacity_bytes: u64::MAX,
+            write_fault: Fault::default(),
+            read_fault: Fault::default(),
+            flush_fault: Fault::default(),
+            writes: 0,
+            flushes: 0,
+            write_count: 0,
+            delay_us_max: 500,
+        };
+        SimDisk { platter: Rc::new(RefCell::new(platter)), world: world.clone() }
+    }
+
+    /// As the trait object that the code under test takes.
+    pub fn disk(&self) -> Rc<dyn Disk> {
+        Rc::new(self.clone())
+    }
+
+    /// Cuts the power: the disk as it is found afterwards, in the world of the next start. This one
+    /// should not be used any more.
+    pub fn crash(&self, world: &SimWorld) -> SimDisk {
+        let platter = self.platter.borrow();
+        let mut rng = platter.rng.clone();
+        let survivor = SimDisk::new(world, rng.bits());
+        for (&number, slot) in &platter.slots {
+            let mut blocks = slot.durable.clone();
+            let mut pending: Vec<&Pending> = slot.pending.values().collect();
+            while !pending.is_empty() {
+                let write = pending.swap_remove(rng.below(pending.len() as u64) as usize);
+                apply_torn(&mut blocks, write, &mut rng);
+            }
+            let slot = SimSlot { bytes: slot.bytes, seen: blocks.clone(), durable: blocks, pending: BTreeMap::new() };
+            survivor.platter.borrow_mut().slots.insert(number, slot);
+        }
+        survivor.platter.borrow_mut().capacity_bytes = platter.capacity_bytes;
+        survivor
+    }
+
+    /// The `count`th write from now on fails (1 is the next); some of it may be on the disk.
+    pub fn fail_nth_write(&self, count: u64) {
+        self.platter.borrow_mut().write_fault.left = count;
+    }
+
+    /// The `count`th read from now on fails.
+    pub fn fail_nth_read(&self, count: u64) {
+        self.platter.borrow_mut().read_fault.left = count;
+    }
+
+    /// The `count`th flush from now on fails; what it would have covered is never durable for sure.
+    /// A write that is stable at once counts as a flush too.
+    pub fn fail_nth_flush(&self, count: u64) {
+        self.platter.borrow_mut().flush_fault.left = count;
+    }
+
+    /// Bytes of all slot files together, beyond which none is made.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.platter.borrow_mut().capacity_bytes = bytes;
+    }
+
+    /// Inverts the bits of a byte, everywhere it is kept.
+    pub fn damage(&self, slot: u32, offset: u64) {
+        let mut platter = self.platter.borrow_mut();
+        let Some(slot) = platter.slots.get_mut(&slot) else { return };
+        let (block, within) = (offset / BLOCK_BYTES as u64, offset as usize % BLOCK_BYTES);
+        for blocks in [&mut slot.seen, &mut slot.durable] {
+            blocks.entry(block).or_insert_with(zero_block)[within] ^= 0xff;
+        }
+    }
+
+    /// Writes asked for so far.
+    pub fn writes(&self) -> u64 {
+        self.platter.borrow().writes
+    }
+
+    /// Flushes asked for so far.
+    pub fn flushes(&self) -> u64 {
+        self.platter.borrow().flushes
+    }
+
+    fn delay(&self) -> LocalFuture<()> {
+        let mut platter = self.platter.borrow_mut();
+        let delay_us_max = platter.delay_us_max;
+        let delay = Duration::from_micros(1 + platter.rng.below(delay_us_max));
+        self.world.sleep(delay)
+    }
+}
+
+impl Disk for SimDisk {
+    fn create(&self, slot: u32, bytes: u64) -> LocalFuture<io::Result<()>> {
+        let disk = self.clone();
+        Box::pin(async move {
+            disk.delay().await;
+            let mut platter = disk.platter.borrow_mut();
+            let others: u64 = platter.slots.iter().filter(|(number, _)| **number != slot).map(|(_, s)| s.bytes).sum();
+            if others.saturating_add(bytes) > platter.capacity_bytes {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            platter.slots.entry(slot).or_default().bytes = bytes;
+            Ok(())
+        })
+    }
+
+    fn zero(&self, slot: u32, range: Range<u64>) -> LocalFuture<io::Result<()>> {
+        assert!(range.start.is_multiple_of(BLOCK_BYTES as u64) && range.end.is_multiple_of(BLOCK_BYTES as u64));
+        let mut left = (range.end - range.start) as usize;
+        let mut pieces = Vec::new();
+        while left > 0 {
+            pieces.push(Piece::zeros(left.min(CHUNK_BYTES)));
+            left -= left.min(CHUNK_BYTES);
+        }
+        self.write(slot, range.start, pieces, Stable::Later)
+    }
+
+    fn write(&self, slot: u32, offset: u64, pieces: Vec<Piece>, stable: Stable) -> LocalFuture<io::Result<()>> {
+        let total: usize = pieces.iter().map(Piece::len).sum();
+        assert!(offset.is_multiple_of(BLOCK_BYTES as u64) && total.is_multiple_of(BLOCK_BYTES));
+        let disk = self.clone();
+        Box::pin(async move {
+            let (number, fails) = disk.platter.borrow_mut().begin_write(slot, offset, pieces, stable)?;
+            disk.delay().await;
+            Fault::check(fails)?;
+            disk.platter.borrow_mut().finish_write(slot, number, stable);
+            Ok(())
+        })
+    }
+
+    fn read(&self, slot: u32, offset: u64, into: Blank) -> LocalFuture<io::Result<Blank>> {
+        assert!(offset.is_multiple_of(BLOCK_BYTES as u64));
+        let disk = self.clone();
+        Box::pin(async move {
+            let mut blank = into;
+            disk.delay().await;
+            let mut platter = disk.platter.borrow_mut();
+            Fault::check(platter.read_fault.strikes())?;
+            let slot = platter.slots.get(&slot).ok_or(io::ErrorKind::NotFound)?;
+            for (index, block) in blank.bytes_mut().chunks_exact_mut(BLOCK_BYTES).enumerate() {
+                match slot.seen.get(&(offset / BLOCK_BYTES as u64 + index as u64)) {
+                    Some(bytes) => block.copy_from_slice(&bytes[..]),
+                    None => block.fill(0),
+                }
+            }
+            Ok(blank)
+        })
+    }
+
+    fn flush(&self, slot: u32) -> LocalFuture<io::Result<()>> {
+        let disk = self.clone();
+        Box::pin(async move {
+            let (covered, fails) = disk.platter.borrow_mut().begin_flush(slot);
+            disk.delay().await;
+            disk.platter.borrow_mut().finish_flush(slot, &covered, fails);
+            Fault::check(fails)
+        })
+    }
+
+    fn close(&self, _slot: u32) {}
+}
+
+impl Platter {
+    fn begin_write(&mut self, slot: u32, offset: u64, pieces: Vec<Piece>, stable: Stable) -> io::Result<(u64, bool)> {
+        self.writes += 1;
+        self.write_count += 1;
+        let fails = self.write_fault.strikes() || (stable == Stable::Now && self.flush_fault.strikes());
+        let slot = self.slots.get_mut(&slot).ok_or(io::ErrorKind::NotFound)?;
+        slot.pending.insert(self.write_count, Pending { offset, pieces, finished: false, stuck: fails });
+        Ok((self.write_count, fails))
+    }
+
+    fn finish_write(&mut self, slot: u32, number: u64, stable: Stable) {
+        let Some(slot) = self.slots.get_mut(&slot) else { return };
+        let Some(write) = slot.pending.get_mut(&number) else { return };
+        write.finished = true;
+        apply(&mut slot.seen, write);
+        if stable == Stable::Now
+            && let Some(write) = slot.pending.remove(&number)
+        {
+            apply(&mut slot.durable, &write);
+        }
+    }
+
+    fn begin_flush(&mut self, slot: u32) -> (Vec<u64>, bool) {
+        self.flushes += 1;
+        let fails = self.flush_fault.strikes();
+        let Some(slot) = self.slots.get(&slot) else { return (Vec::new(), true) };
+        let covered = slot.pending.iter().filter(|(_, write)| write.finished && !write.stuck);
+        (covered.map(|(&number, _)| number).collect(), fails)
+    }
+
+    fn finish_flush(&mut self, slot: u32, covered: &[u64], fails: bool) {
+        let Some(slot) = self.slots.get_mut(&slot) else { return };
+        for number in covered {
+            if fails {
+                if let Some(write) = slot.pending.get_mut(number) {
+                    write.stuck = true;
+                }
+            } else if let Some(write) = slot.pending.remove(number) {
+                apply(&mut slot.durable, &write);
+            }
+        }
+    }
+}
+
+fn zero_block() -> Box<[u8; BLOCK_BYTES]> {
+    Box::new([0; BLOCK_BYTES])
+}
+
+/// The sectors of a write: block, offset within the block, bytes.
+fn sectors(write: &Pending) -> impl Iterator<Item = (u64, usize, &[u8])> {
+    let bytes = write.pieces.iter().flat_map(|piece| piece.as_slice().chunks_exact(SECTOR_BYTES));
+    bytes.enumerate().map(|(index, sector)| {
+        let at = write.offset + (index * SECTOR_BYTES) as u64;
+        (at / BLOCK_BYTES as u64, at as usize % BLOCK_BYTES, sector)
+    })
+}
+
+fn apply(blocks: &mut Blocks, write: &Pending) {
+    for (block, at, sector) in sectors(write) {
+        blocks.entry(block).or_insert_with(zero_block)[at..at + SECTOR_BYTES].copy_from_slice(sector);
+    }
+}
+
+/// What a crash leaves of a write: all, nothing, or any of its sectors.
+fn apply_torn(blocks: &mut Blocks, write: &Pending, rng: &mut Rng) {
+    let fate = rng.below(4);
+    for (block, at, sector) in sectors(write) {
+        if fate == 0 || (fate > 1 && rng.one_in(fate)) {
+            blocks.entry(block).or_insert_with(zero_block)[at..at + SECTOR_BYTES].copy_from_slice(sector);
+        }
+    }
+}
