@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 pub(crate) struct Mount<'a> {
     lab: &'a Lab,
     source: String,
-    port: u16,
-    mountport: u16,
+    /// NFS and MOUNT; without them the client asks the port mapper.
+    ports: Option<(u16, u16)>,
     options: String,
     memory: &'static str,
     writable: Vec<PathBuf>,
@@ -33,8 +33,7 @@ impl<'a> Mount<'a> {
         Mount {
             lab,
             source: format!("server:{}", place.share),
-            port: place.port,
-            mountport: place.mountport,
+            ports: Some((place.port, place.mountport)),
             options: place.options.to_string(),
             memory: "1G",
             writable: Vec::new(),
@@ -46,6 +45,12 @@ impl<'a> Mount<'a> {
     /// Further mount options, comma-separated.
     pub(crate) fn options(mut self, options: &str) -> Mount<'a> {
         self.options = format!("{},{options}", self.options);
+        self
+    }
+
+    /// The client finds the ports by itself.
+    pub(crate) fn ports_unknown(mut self) -> Mount<'a> {
+        self.ports = None;
         self
     }
 
@@ -70,11 +75,6 @@ impl<'a> Mount<'a> {
         self.spawn(&["bash", "-euc", script])?.finish()
     }
 
-    /// Runs one of our own agents in `/mnt` and waits; its output. Fails unless it ended with 0.
-    pub(crate) fn agent(self, arguments: &[&str]) -> Result<String, Failure> {
-        self.spawn_agent(arguments)?.finish()
-    }
-
     pub(crate) fn spawn_agent(self, arguments: &[&str]) -> Result<Running, Failure> {
         let exe = std::env::current_exe()?;
         let exe = exe.to_str().ok_or_else(|| Failure::new("this program's path is not text"))?;
@@ -88,7 +88,9 @@ impl<'a> Mount<'a> {
         let file = File::create(&output)?;
         let mut kclient = Command::new(&self.lab.kclient);
         kclient.args(["mount", "--vers", "3", "--mem", self.memory, "--opts", &self.options]);
-        kclient.args(["--port", &self.port.to_string(), "--mountport", &self.mountport.to_string()]);
+        if let Some((port, mountport)) = self.ports {
+            kclient.args(["--port", &port.to_string(), "--mountport", &mountport.to_string()]);
+        }
         kclient.args(["--timeout", &self.limit_s.to_string()]);
         for folder in &self.writable {
             kclient.arg("--rw").arg(folder);

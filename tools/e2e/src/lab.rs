@@ -16,13 +16,19 @@ pub(crate) struct Lab {
     pub(crate) work: PathBuf,
 }
 
+/// Where a case leaves the reason of its failure, in its folder.
+pub(crate) const FAILURE_FILE: &str = "failure";
+
 /// Runs the named case in the lab that this process is in.
 pub(crate) fn inside(options: Options, name: &str) -> Outcome {
     ensure!(std::env::var_os("KCLIENT_LAB").is_some(), "this is not a lab; use basalt-e2e run");
     let case = cases::ALL.iter().find(|case| case.name == name);
     let case = case.ok_or_else(|| Failure::new(format!("no case {name}")))?;
     let lab = Lab { options, kclient: places::kclient()?, work: std::env::current_dir()? };
-    (case.run)(&lab)
+    (case.run)(&lab).inspect_err(|failure| {
+        // For the runner's line; the whole log is there too if this fails.
+        let _ = fs::write(lab.path(FAILURE_FILE), failure.to_string());
+    })
 }
 
 impl Lab {

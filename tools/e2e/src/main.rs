@@ -6,6 +6,7 @@
 
 mod agent;
 mod cases;
+mod client;
 mod disk;
 mod failure;
 mod guest;
@@ -15,6 +16,8 @@ mod places;
 mod random;
 mod runner;
 mod server;
+mod share;
+mod workload;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use failure::Outcome;
@@ -35,7 +38,7 @@ enum Command {
     Run {
         #[command(flatten)]
         options: Options,
-        /// Names, or beginnings of names; all cases when none is given.
+        /// Names; all cases when none is given.
         cases: Vec<String>,
     },
     /// Run all cases with the bounds that continuous integration affords, after installing what they need.

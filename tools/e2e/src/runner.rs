@@ -3,13 +3,13 @@
 
 use crate::cases::{self, Case};
 use crate::failure::{Failure, Outcome, While, ensure, fail};
-use crate::{Options, ServerKind, places};
+use crate::{Options, ServerKind, lab, places};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Runs the cases whose names begin with one of `wanted`, or all when that is empty.
+/// Runs the cases named in `wanted`, or all that fit the server when that is empty.
 pub(crate) fn run(options: Options, wanted: &[String]) -> Outcome {
     let chosen = choose(options.server, wanted)?;
     let kclient = places::kclient()?;
@@ -42,11 +42,11 @@ pub(crate) fn run(options: Options, wanted: &[String]) -> Outcome {
 }
 
 fn choose(server: ServerKind, wanted: &[String]) -> Result<Vec<&'static Case>, Failure> {
-    let fits = |case: &&Case| server == ServerKind::Basaltd || case.control;
-    let named = |case: &&Case| wanted.is_empty() || wanted.iter().any(|prefix| case.name.starts_with(prefix.as_str()));
-    let chosen: Vec<_> = cases::ALL.iter().filter(fits).filter(named).collect();
+    let by_itself = |case: &&Case| wanted.is_empty() && (server == ServerKind::Basaltd || case.control);
+    let named = |case: &&Case| wanted.iter().any(|name| case.name == name);
+    let chosen: Vec<_> = cases::ALL.iter().filter(|case| by_itself(case) || named(case)).collect();
     if chosen.is_empty() {
-        fail!("no such case for this server; see basalt-e2e list");
+        fail!("no such case; see basalt-e2e list");
     }
     Ok(chosen)
 }
@@ -64,6 +64,7 @@ fn run_one(kclient: &Path, options: Options, case: &Case, work: &Path) -> Outcom
         .current_dir(work)
         .env("KCLIENT", kclient)
         .env("BASALT_CHECKOUT", std::env::current_dir()?)
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -78,7 +79,8 @@ fn run_one(kclient: &Path, options: Options, case: &Case, work: &Path) -> Outcom
     for line in shown.iter().rev() {
         println!("     {line}");
     }
-    Err(Failure::new(last))
+    let reason = fs::read_to_string(work.join(lab::FAILURE_FILE)).unwrap_or_else(|_| last.to_string());
+    Err(Failure::new(reason.lines().next().unwrap_or_default()))
 }
 
 fn arguments(options: Options) -> Vec<String> {

@@ -28,12 +28,20 @@ pub(crate) struct Server {
     pool: PathBuf,
     state: PathBuf,
     place: Place,
+    settings: Settings,
     child: Option<Child>,
 }
+
+/// Environment of the daemon under test: its configuration's `BASALT_<SECTION>_<KEY>`.
+pub(crate) type Settings = &'static [(&'static str, &'static str)];
 
 impl Server {
     /// Starts it on `pool` and waits until it answers.
     pub(crate) fn start(lab: &Lab, pool: &Path) -> Result<Server, Failure> {
+        Server::start_with(lab, pool, &[])
+    }
+
+    pub(crate) fn start_with(lab: &Lab, pool: &Path, settings: Settings) -> Result<Server, Failure> {
         let kind = lab.options.server;
         let state = lab.folder("server")?;
         let place = match kind {
@@ -46,7 +54,7 @@ impl Server {
                 Place { share: "/export".to_string(), port: 12049, mountport: 12050, options: "nolock,noacl" }
             }
         };
-        let mut server = Server { kind, pool: pool.to_path_buf(), state, place, child: None };
+        let mut server = Server { kind, pool: pool.to_path_buf(), state, place, settings, child: None };
         server.start_again()?;
         Ok(server)
     }
@@ -82,6 +90,11 @@ impl Server {
     /// SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<(), Failure> {
         self.still_runs()?;
+        self.kill_anyhow()
+    }
+
+    /// SIGKILL, also when it has already ended by itself: its disk failed.
+    pub(crate) fn kill_anyhow(&mut self) -> Result<(), Failure> {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             child.wait()?;
@@ -136,9 +149,13 @@ impl Server {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.place.port))
     }
 
-    /// Process id, for measuring; none when it does not run.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+    /// Resident memory of the running server, in bytes.
+    pub(crate) fn resident_bytes(&self) -> Result<u64, Failure> {
+        let child = self.child.as_ref().ok_or_else(|| Failure::new("the server does not run"))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+        kib.map(|kib| kib << 10).ok_or_else(|| Failure::new("no VmRSS of the server"))
     }
 
     pub(crate) fn log(&self) -> PathBuf {
@@ -158,6 +175,7 @@ impl Server {
             ServerKind::Basaltd => {
                 command = Command::new(places::sibling("basaltd")?);
                 command.arg("--pool").arg(&self.pool).args(["--share", &self.place.share]);
+                command.envs(self.settings.iter().copied());
                 command.args(["--listen", "0.0.0.0:2049", "--admin", "127.0.0.1:2050", "--allow", "10.99.0.0/16"]);
             }
             ServerKind::Ganesha => {

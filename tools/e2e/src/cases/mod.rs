@@ -2,7 +2,12 @@
 
 mod fsx;
 mod git;
+mod hostile;
+mod kill;
 mod pjdfstest;
+mod portmap;
+mod readdir;
+mod replay;
 mod stress;
 mod tree;
 
@@ -62,4 +67,53 @@ pub(crate) const ALL: &[Case] = &[
         run: stress::stress_ng,
     },
     Case { name: "fio", about: "fio with verify, four jobs", limit_s: 600, control: true, run: stress::fio },
+    Case {
+        name: "readdir",
+        about: "100,000 entries listed while others come and go and the server is started again: none lost, none twice",
+        limit_s: 300,
+        control: true,
+        run: readdir::run,
+    },
+    Case {
+        name: "replay",
+        about: "a call sent again gets the same answer and has one effect, also after kill -9",
+        limit_s: 120,
+        control: false,
+        run: replay::run,
+    },
+    Case {
+        name: "hostile",
+        about: "bad lengths, versions, credentials, handles and names get their RFC answer; others are unharmed",
+        limit_s: 180,
+        control: false,
+        run: hostile::run,
+    },
+    Case {
+        name: "portmap",
+        about: "rpcinfo and showmount answer truthfully, with a port mapper of our own and with rpcbind",
+        limit_s: 120,
+        control: false,
+        run: portmap::run,
+    },
+    Case {
+        name: "kill",
+        about: "kill -9 under load: all acknowledged state is there, verified clean, serving again within 2 s",
+        limit_s: 1200,
+        control: false,
+        run: kill::kill_nine,
+    },
+    Case {
+        name: "kill-client",
+        about: "the same under a kernel client that stays mounted",
+        limit_s: 600,
+        control: false,
+        run: kill::kill_client,
+    },
+    Case {
+        name: "power-cut",
+        about: "the same with the pool's disk (XFS, ext4) shut down at a random moment",
+        limit_s: 600,
+        control: false,
+        run: kill::power_cut,
+    },
 ];
