@@ -2,7 +2,8 @@
 //!
 //! Callers: the filesystem's verbs (asks), the checkpoint (folds), the log (segments). A command is
 //! checked and applied inside one LMDB transaction together with many others; its answer is sent
-//! after the commit.
+//! after the commit. A request that is refused leaves no trace; one that took effect is answered the
+//! same way when it is replayed ([`Answer::replayed`]).
 
 use crate::cred::Cred;
 use crate::inode::{FileId, Ino, Inode, Kind, LogAttr};
@@ -161,6 +162,10 @@ pub struct Answer {
     pub dir: Option<Wcc>,
     /// RENAME: the directory of the target.
     pub to_dir: Option<Wcc>,
+    /// The request had taken effect before, and this is what was answered then. Whoever does more
+    /// than the ledger did (a truncation that goes with CREATE or SETATTR) must not do it again once
+    /// the object has changed since.
+    pub replayed: bool,
 }
 
 /// A file's log records up to `lsn`, all of them durable, to be moved into the ledger.
@@ -178,12 +183,13 @@ pub struct Fold {
     pub attr: LogAttr,
 }
 
-/// Where the replay of a core's log begins.
+/// Where the replay of a core's log begins. It never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplayFrom {
     /// The core.
     pub core: u16,
-    /// The segment. The core's segments that were opened earlier need no replay.
+    /// The segment. The core's segments that were opened earlier need no replay. It may be a segment
+    /// of another core, for a core that is no longer used.
     pub segment: SegmentId,
     /// First block of the segment to replay.
     pub block: u32,
@@ -218,7 +224,8 @@ pub enum Urgency {
 pub enum Job {
     /// A client's request.
     Ask(Box<Ask>),
-    /// Files whose log records are to be folded, and how far that brings the core's log.
+    /// Files whose log records are to be folded, and how far that brings the core's log. Each file is
+    /// folded or not by itself; where one is refused, `from` is left alone.
     Fold { files: Vec<Fold>, from: Option<ReplayFrom> },
     /// A fresh segment for a core to write.
     OpenSegment { core: u16, urgency: Urgency },
@@ -233,7 +240,8 @@ pub enum Done {
     Answer(Box<Answer>),
     /// To [`Job::Fold`].
     Folded,
-    /// To [`Job::OpenSegment`]; `fresh` tells that the slot file must be made first.
+    /// To [`Job::OpenSegment`]; `fresh` tells that the slot was never given out before, so that its
+    /// file must be made first. After a crash the file of a slot that is not fresh may be missing too.
     Segment { info: SegmentInfo, fresh: bool },
     /// To [`Job::Sweep`]: whether more is left to sweep.
     Swept { more: bool },

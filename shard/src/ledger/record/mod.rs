@@ -179,8 +179,7 @@ impl<'a> Fields<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Corrupt> {
-        let (head, rest) =
-            self.rest.split_first_chunk::<N>().ok_or(self.corrupt("shorter than its content"))?;
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(self.corrupt("shorter than its content"))?;
         self.rest = rest;
         Ok(*head)
     }
@@ -250,10 +249,7 @@ fn ino_key(ino: Ino) -> Key<12> {
 
 /// Key of a row among others of an inode: ino, number, epoch.
 fn pair_key(ino: Ino, number: u64) -> Key<20> {
-    Key::new()
-        .with(&ino.0.to_be_bytes())
-        .with(&number.to_be_bytes())
-        .with(&EPOCH.to_be_bytes())
+    Key::new().with(&ino.0.to_be_bytes()).with(&number.to_be_bytes()).with(&EPOCH.to_be_bytes())
 }
 
 const NANOS_PER_SEC: u32 = 1_000_000_000;

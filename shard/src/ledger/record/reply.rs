@@ -40,10 +40,11 @@ pub fn key(slot: u32) -> Key<4> {
 pub fn encode(slot: u32, reply: &Reply, out: &mut Vec<u8>) {
     let answer = &reply.answer;
     let one_dir = answer.dir.is_some() && answer.dir == answer.to_dir;
-    let to_dir = answer.to_dir.as_ref().filter(|_| !one_dir);
+    let dir = answer.dir.and_then(both);
+    let to_dir = answer.to_dir.and_then(both).filter(|_| !one_dir);
     let flags = u8::from(answer.object.is_some()) * FLAG_OBJECT
         + u8::from(answer.before.is_some()) * FLAG_BEFORE
-        + u8::from(answer.dir.is_some()) * FLAG_DIR
+        + u8::from(dir.is_some()) * FLAG_DIR
         + u8::from(to_dir.is_some()) * FLAG_TO_DIR
         + u8::from(answer.existed) * FLAG_EXISTED
         + u8::from(one_dir) * FLAG_ONE_DIR;
@@ -56,8 +57,8 @@ pub fn encode(slot: u32, reply: &Reply, out: &mut Vec<u8>) {
     for object in [&answer.object, &answer.before].into_iter().flatten() {
         put_object(object, out);
     }
-    for wcc in [answer.dir.as_ref(), to_dir].into_iter().flatten() {
-        put_wcc(wcc, out);
+    for (before, after) in [dir, to_dir].into_iter().flatten() {
+        put_wcc(&before, &after, out);
     }
     seal(key(slot).as_bytes(), out);
 }
@@ -95,11 +96,13 @@ fn take_object(fields: &mut Fields<'_>) -> Result<Inode, Corrupt> {
     inode::take(ino, fields)
 }
 
+/// An operation that took effect knows its directories before and after.
+fn both(wcc: Wcc) -> Option<(Inode, Inode)> {
+    wcc.before.zip(wcc.after)
+}
+
 /// A directory that an operation changed: nothing else of it can have changed.
-fn put_wcc(wcc: &Wcc, out: &mut Vec<u8>) {
-    let (Some(before), Some(after)) = (&wcc.before, &wcc.after) else {
-        unreachable!("an operation that took effect knows its directories");
-    };
+fn put_wcc(before: &Inode, after: &Inode, out: &mut Vec<u8>) {
     put_object(after, out);
     out.extend_from_slice(&before.entries.to_le_bytes());
     out.extend_from_slice(&before.nlink.to_le_bytes());

@@ -1,0 +1,116 @@
+//! Opens LMDB: the environment, its tables, its limits. The only file of this crate with unsafe code.
+//!
+//! Callers: [`super::store`]. Every commit is a full sync (data, then the root page): no flag that
+//! weakens that is ever set. Read transactions do not use thread-local storage, so that a core may
+//! hold one across turns.
+//!
+//! LMDB trusts its own pages. A value that was damaged at rest is found by its checksum; a damaged
+//! *page* of the tree may be found by LMDB (an error) or may end the process (a bad pointer into the
+//! map). Nothing of ours can catch the latter.
+
+use super::record::Table;
+use heed::types::Bytes;
+use heed::{Database, Env, EnvFlags, EnvOpenOptions, RoTxn, WithoutTls};
+use std::path::Path;
+
+/// A table of bytes to bytes; keys and values are made by `record`.
+pub type Rows = Database<Bytes, Bytes>;
+
+/// Limits of an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Address space of the map; the file grows as it is used. A multiple of 4096.
+    pub map_bytes: u64,
+    /// Read transactions at the same time.
+    pub readers_max: u32,
+}
+
+/// How an environment is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// By its only writer; made where it is missing.
+    Write,
+    /// By a tool: nothing is changed, not even the format.
+    Inspect,
+}
+
+/// An open environment and its tables.
+#[derive(Clone)]
+pub struct Tables {
+    env: Env<WithoutTls>,
+    rows: [Rows; Table::ALL.len()],
+}
+
+impl Tables {
+    /// Opens the environment in `directory`, which must exist.
+    pub fn open(directory: &Path, limits: Limits, access: Access) -> heed::Result<Tables> {
+        let env = open_env(directory, limits, access)?;
+        let rows = match access {
+            Access::Write => {
+                let mut txn = env.write_txn()?;
+                let mut rows = Vec::with_capacity(Table::ALL.len());
+                for table in Table::ALL {
+                    rows.push(env.create_database(&mut txn, Some(table.name()))?);
+                }
+                txn.commit()?;
+                rows
+            }
+            Access::Inspect => {
+                let txn = env.read_txn()?;
+                let mut rows = Vec::with_capacity(Table::ALL.len());
+                for table in Table::ALL {
+                    let missing = || heed::Error::Mdb(heed::MdbError::NotFound);
+                    rows.push(env.open_database(&txn, Some(table.name()))?.ok_or_else(missing)?);
+                }
+                // The handles stay open only when the transaction that opened them is committed.
+                txn.commit()?;
+                rows
+            }
+        };
+        let rows = rows.try_into().expect("one for each table");
+        Ok(Tables { env, rows })
+    }
+
+    /// The environment.
+    pub fn env(&self) -> &Env<WithoutTls> {
+        &self.env
+    }
+
+    /// One of its tables.
+    pub fn rows(&self, table: Table) -> &Rows {
+        &self.rows[table as usize]
+    }
+
+    /// A read transaction that may be held as long as its owner likes; it owns the environment.
+    pub fn snapshot(&self) -> heed::Result<RoTxn<'static, WithoutTls>> {
+        self.env.clone().static_read_txn()
+    }
+}
+
+fn open_env(directory: &Path, limits: Limits, access: Access) -> heed::Result<Env<WithoutTls>> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options
+        .map_size(usize::try_from(limits.map_bytes).unwrap_or(usize::MAX & !0xfff))
+        .max_readers(limits.readers_max)
+        .max_dbs(Table::ALL.len() as u32);
+    if access == Access::Inspect {
+        // SAFETY: READ_ONLY is not one of the flags that give up LMDB's promises (NO_LOCK,
+        // NO_SYNC, NO_META_SYNC, MAP_ASYNC): it only refuses write transactions.
+        unsafe { options.flags(EnvFlags::READ_ONLY) };
+    }
+    // SAFETY: the map must not be changed by anyone but LMDB. The pool's lock file keeps other
+    // daemons out; LMDB's own lock keeps a tool's readers and the writer apart; nothing of ours
+    // opens `data.mdb` by other means while the environment is open.
+    let env = unsafe { options.open(directory)? };
+    // A process that was killed leaves its readers behind; they would keep old pages for ever.
+    env.clear_stale_readers()?;
+    Ok(env)
+}
+
+const _: () = {
+    let mut index = 0;
+    while index < Table::ALL.len() {
+        assert!(Table::ALL[index] as usize == index, "tables are listed in their order");
+        index += 1;
+    }
+};

@@ -1,0 +1,187 @@
+//! A core's view of the ledger: one LMDB snapshot, renewed when the ledger has committed.
+//!
+//! Callers: every verb that reads, recovery, the cleaner, verify and dump ([`super::check`]). A
+//! [`Reader`] belongs to one core. Every value is checked against its checksum; one that does not
+//! check is [`Status::Io`] and counted, never data.
+//!
+//! LMDB keeps the pages of the oldest snapshot that anyone holds, so a core that is idle gives its
+//! own back now and then ([`Reader::rest`]).
+
+use super::batch::between;
+use super::env::Tables;
+use super::record::entry::{self, Entry, Found};
+use super::record::{Corrupt, Table, extent, inode, segment, tree};
+use super::store::{Gauges, Store};
+use crate::fs::filesystem::Shared;
+use crate::inode::{FileId, Ino, Inode};
+use crate::ledger::command::SegmentInfo;
+use crate::status::Status;
+use cache::extent::Extent;
+use heed::{RoTxn, WithoutTls};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A snapshot of the ledger, held by one core.
+pub struct Reader {
+    tables: Tables,
+    gauges: Arc<Gauges>,
+    shared: Arc<Shared>,
+    snapshot: Option<RoTxn<'static, WithoutTls>>,
+    commit: u64,
+}
+
+impl Reader {
+    /// A reader without a snapshot yet.
+    pub fn new(store: &Store, shared: Arc<Shared>) -> Reader {
+        Reader { tables: store.tables().clone(), gauges: store.gauges().clone(), shared, snapshot: None, commit: 0 }
+    }
+
+    /// Makes the snapshot at least as new as the newest commit that was published. Nothing happens
+    /// where it is.
+    pub fn refresh(&mut self) -> Result<(), Status> {
+        if self.snapshot.is_some() && self.commit >= self.shared.committed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.snapshot = None;
+        let snapshot = self.tables.snapshot().map_err(failed)?;
+        self.commit = snapshot.id() as u64;
+        self.snapshot = Some(snapshot);
+        Ok(())
+    }
+
+    /// Gives the snapshot back when it is out of date. Called now and then, so that an idle core
+    /// does not keep old pages.
+    pub fn rest(&mut self) {
+        if self.commit < self.shared.committed.load(Ordering::Acquire) {
+            self.snapshot = None;
+        }
+    }
+
+    /// Number of the commit that the snapshot shows.
+    pub fn commit(&self) -> u64 {
+        self.commit
+    }
+
+    /// Figures that the ledger keeps.
+    pub fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
+    /// The ledger's record of an inode.
+    pub fn inode(&self, ino: Ino) -> Result<Option<Inode>, Status> {
+        let value = self.row(Table::Inodes, inode::key(ino).as_bytes())?;
+        value.map(|value| self.checked(inode::decode(ino, value))).transpose()
+    }
+
+    /// The ledger's record of what a handle names; [`Status::Stale`] when it is gone.
+    pub fn object(&self, id: FileId) -> Result<Inode, Status> {
+        match self.inode(id.ino)? {
+            Some(inode) if inode.generation == id.generation => Ok(inode),
+            _ => Err(Status::Stale),
+        }
+    }
+
+    /// Where `name` leads in `dir`. A name that is longer than any can be leads nowhere.
+    pub fn lookup(&self, dir: Ino, name: &[u8]) -> Result<Option<Found>, Status> {
+        if name.is_empty() || name.len() > super::command::NAME_MAX {
+            return Ok(None);
+        }
+        let key = entry::name_key(dir, name);
+        let value = self.row(Table::Names, key.as_bytes())?;
+        value.map(|value| self.checked(entry::decode_name(key.as_bytes(), value))).transpose()
+    }
+
+    /// The entries of `dir` with a cookie above `after`, in the order of their cookies.
+    pub fn entries(
+        &self,
+        dir: Ino,
+        after: u64,
+    ) -> Result<impl Iterator<Item = Result<Entry<'_>, Status>> + '_, Status> {
+        let first = entry::entry_key(dir, after.saturating_add(1));
+        let last = entry::entry_key(dir, u64::MAX);
+        let rows = self.range(Table::Entries, first.as_bytes(), last.as_bytes())?;
+        Ok(rows.map(|row| {
+            let (key, value) = row?;
+            self.checked(entry::decode_entry(key, value))
+        }))
+    }
+
+    /// The extents of `ino` that touch `[start, end)`, unclipped, by file offset.
+    pub fn extents(
+        &self,
+        ino: Ino,
+        start: u64,
+        end: u64,
+    ) -> Result<impl Iterator<Item = Result<(u64, Extent), Status>> + '_, Status> {
+        let first = match self.extent_before(ino, start)? {
+            Some((offset, extent)) if offset + extent.bytes > start => extent::key(ino, offset),
+            _ => extent::key(ino, start),
+        };
+        let last = extent::key(ino, end.saturating_sub(1).max(start));
+        let rows = self.range(Table::Extents, first.as_bytes(), last.as_bytes())?;
+        Ok(rows.map(|row| {
+            let (key, value) = row?;
+            self.checked(extent::decode(key, value))
+        }))
+    }
+
+    /// The target of a symbolic link.
+    pub fn target(&self, ino: Ino) -> Result<Option<&[u8]>, Status> {
+        let key = tree::target_key(ino);
+        let value = self.row(Table::Targets, key.as_bytes())?;
+        value.map(|value| self.checked(tree::decode_target(key.as_bytes(), value))).transpose()
+    }
+
+    /// All log segments in use, oldest first.
+    pub fn segments(&self) -> Result<Vec<SegmentInfo>, Status> {
+        let rows = self.tables.rows(Table::Segments).iter(self.snapshot()?).map_err(failed)?;
+        rows.map(|row| {
+            let (key, value) = row.map_err(failed)?;
+            self.checked(segment::decode(key, value))
+        })
+        .collect()
+    }
+
+    fn snapshot(&self) -> Result<&RoTxn<'static, WithoutTls>, Status> {
+        self.snapshot.as_ref().ok_or(Status::ServerFault)
+    }
+
+    /// The last extent that begins before `start`.
+    fn extent_before(&self, ino: Ino, start: u64) -> Result<Option<(u64, Extent)>, Status> {
+        let key = extent::key(ino, start);
+        let rows = self.tables.rows(Table::Extents);
+        let found = rows.get_lower_than(self.snapshot()?, key.as_bytes()).map_err(failed)?;
+        match found {
+            Some((key, value)) if self.checked(extent::parse_key(key))?.0 == ino => {
+                self.checked(extent::decode(key, value)).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, Status> {
+        self.tables.rows(table).get(self.snapshot()?, key).map_err(failed)
+    }
+
+    fn range<'a>(
+        &'a self,
+        table: Table,
+        first: &[u8],
+        last: &[u8],
+    ) -> Result<impl Iterator<Item = Result<(&'a [u8], &'a [u8]), Status>> + use<'a>, Status> {
+        let rows = self.tables.rows(table).range(self.snapshot()?, &between(first, last));
+        Ok(rows.map_err(failed)?.map(|row| row.map_err(failed)))
+    }
+
+    fn checked<T>(&self, decoded: Result<T, Corrupt>) -> Result<T, Status> {
+        decoded.map_err(|_| {
+            self.gauges.count_corrupt();
+            Status::Io
+        })
+    }
+}
+
+fn failed(error: heed::Error) -> Status {
+    tracing::error!(%error, "the ledger cannot be read");
+    Status::Io
+}

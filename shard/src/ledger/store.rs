@@ -1,0 +1,291 @@
+//! A filesystem's metadata at rest: opened, checked, and formatted where it is new.
+//!
+//! Callers: the daemon at start ([`Store::open`]), tools ([`Store::inspect`]). The ledger and the
+//! readers of all cores are made from it.
+
+use super::env::{Access, Limits, Tables};
+use super::record::meta::{self, Meta};
+use super::record::{Corrupt, Table, inode};
+use crate::inode::{Ino, Inode, Kind, ROOT};
+use cache::world::Time;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// How a ledger is opened. Everything but `filesystem`, `root` and `reply_slots` may change from one
+/// start to the next; those three count when it is made.
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    /// Durable identity of the filesystem. An existing ledger with another one is refused.
+    pub filesystem: u64,
+    /// Root directory of a new filesystem.
+    pub root: RootDirectory,
+    /// Bytes that segments and ledger may use together; `u64::MAX` for all that the disk has.
+    pub capacity_bytes: u64,
+    /// Bytes of a log segment.
+    pub segment_bytes: u64,
+    /// Segments that only [`super::command::Urgency::Reserve`] may take.
+    pub reserve_segments: u32,
+    /// Bytes of the underlying filesystem that are left alone: verbs that need space are refused
+    /// below it, so that LMDB never meets a full disk.
+    pub reserve_bytes: u64,
+    /// Answers kept for replays across a crash.
+    pub reply_slots: u32,
+    /// LMDB's limits.
+    pub limits: Limits,
+    /// Tests: while it is set every commit fails.
+    pub fault: Option<Arc<AtomicBool>>,
+}
+
+/// Owner, mode and time of a new root directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootDirectory {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// When it is made.
+    pub now: Time,
+}
+
+impl LedgerOptions {
+    /// Defaults for the filesystem with this identity: all of the disk, segments of 64 MiB.
+    pub fn new(filesystem: u64, now: Time) -> LedgerOptions {
+        LedgerOptions {
+            filesystem,
+            root: RootDirectory { mode: 0o755, uid: 0, gid: 0, now },
+            capacity_bytes: u64::MAX,
+            segment_bytes: 64 << 20,
+            reserve_segments: 4,
+            reserve_bytes: 256 << 20,
+            reply_slots: REPLY_SLOTS,
+            limits: Limits { map_bytes: 1 << 40, readers_max: 1024 },
+            fault: None,
+        }
+    }
+}
+
+/// Why a ledger could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The directory could not be made or read.
+    Io(std::io::Error),
+    /// LMDB failed.
+    Lmdb(heed::Error),
+    /// A record is damaged.
+    Corrupt(Corrupt),
+    /// It belongs to another filesystem.
+    Identity {
+        /// The identity that was found.
+        found: u64,
+    },
+    /// It holds rows but no record of the filesystem.
+    Headless,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Io(error) => write!(f, "ledger: {error}"),
+            OpenError::Lmdb(error) => write!(f, "ledger: LMDB: {error}"),
+            OpenError::Corrupt(corrupt) => write!(f, "ledger is damaged: {corrupt}"),
+            OpenError::Identity { found } => {
+                write!(f, "ledger belongs to another filesystem ({found:016x})")
+            }
+            OpenError::Headless => write!(f, "ledger is damaged: it has inodes but no record of itself"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<std::io::Error> for OpenError {
+    fn from(error: std::io::Error) -> OpenError {
+        OpenError::Io(error)
+    }
+}
+
+impl From<heed::Error> for OpenError {
+    fn from(error: heed::Error) -> OpenError {
+        OpenError::Lmdb(error)
+    }
+}
+
+impl From<Corrupt> for OpenError {
+    fn from(corrupt: Corrupt) -> OpenError {
+        OpenError::Corrupt(corrupt)
+    }
+}
+
+/// Figures that the ledger keeps for everyone to see.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// Rows that failed their checksum since the start, on any core.
+    pub corrupt: AtomicU64,
+    /// Inodes.
+    pub inodes: AtomicU64,
+    /// Removed files that still hold extents.
+    pub orphans: AtomicU64,
+    /// Bytes of the ledger's extents that lie in the log.
+    pub live_bytes: AtomicU64,
+    /// Segments in use.
+    pub segments: AtomicU64,
+    /// Slot files given out so far, in use or free.
+    pub slots_made: AtomicU64,
+    /// Bytes of the ledger's own file.
+    pub ledger_bytes: AtomicU64,
+    /// Batches committed since the start.
+    pub commits: AtomicU64,
+    /// Requests answered from the replies since the start.
+    pub replays: AtomicU64,
+}
+
+/// An open store.
+#[derive(Clone)]
+pub struct Store {
+    tables: Tables,
+    directory: PathBuf,
+    gauges: Arc<Gauges>,
+}
+
+impl Store {
+    /// Opens the ledger in `directory`; makes both where they are missing.
+    pub fn open(directory: &Path, options: &LedgerOptions) -> Result<Store, OpenError> {
+        if !directory.exists() {
+            std::fs::create_dir_all(directory)?;
+            sync_parent(directory)?;
+        }
+        let store = Store::with(directory, options.limits, Access::Write)?;
+        match store.meta()? {
+            Some(meta) if meta.filesystem != options.filesystem => {
+                return Err(OpenError::Identity { found: meta.filesystem });
+            }
+            Some(_) => {}
+            None => store.format(options)?,
+        }
+        Ok(store)
+    }
+
+    /// Opens an existing ledger for a tool; nothing is changed.
+    pub fn inspect(directory: &Path, limits: Limits) -> Result<Store, OpenError> {
+        let store = Store::with(directory, limits, Access::Inspect)?;
+        match store.meta()? {
+            Some(_) => Ok(store),
+            None => Err(OpenError::Headless),
+        }
+    }
+
+    fn with(directory: &Path, limits: Limits, access: Access) -> Result<Store, OpenError> {
+        let tables = Tables::open(directory, limits, access)?;
+        Ok(Store { tables, directory: directory.to_path_buf(), gauges: Arc::default() })
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Where it lies.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Figures of this store.
+    pub fn gauges(&self) -> &Arc<Gauges> {
+        &self.gauges
+    }
+
+    /// The first log sequence number to give out after this start.
+    pub fn next_lsn(&self) -> Result<u64, OpenError> {
+        Ok(self.meta()?.ok_or(OpenError::Headless)?.lsn_limit)
+    }
+
+    /// Number of the newest commit.
+    pub fn committed(&self) -> Result<u64, OpenError> {
+        Ok(self.tables.env().read_txn()?.id() as u64)
+    }
+
+    /// The record of the filesystem; `None` in a new one.
+    pub(super) fn meta(&self) -> Result<Option<Meta>, OpenError> {
+        let txn = self.tables.env().read_txn()?;
+        match self.tables.rows(Table::Meta).get(&txn, meta::KEY)? {
+            Some(value) => Ok(Some(meta::decode(value)?)),
+            None if self.tables.rows(Table::Inodes).is_empty(&txn)? => Ok(None),
+            None => Err(OpenError::Headless),
+        }
+    }
+
+    fn format(&self, options: &LedgerOptions) -> Result<(), OpenError> {
+        let first = Meta {
+            filesystem: options.filesystem,
+            next_ino: ROOT.0 + 1,
+            lsn_limit: LSN_FIRST,
+            next_segment: 1,
+            slots_made: 0,
+            reply_slots: options.reply_slots.max(1),
+            replies: 0,
+        };
+        let mut txn = self.tables.env().write_txn()?;
+        let mut value = Vec::new();
+        inode::encode(&root(&options.root), &mut value);
+        self.tables.rows(Table::Inodes).put(&mut txn, inode::key(ROOT).as_bytes(), &value)?;
+        meta::encode(&first, &mut value);
+        self.tables.rows(Table::Meta).put(&mut txn, meta::KEY, &value)?;
+        txn.commit()?;
+        sync_directory(&self.directory)?;
+        Ok(())
+    }
+}
+
+impl Gauges {
+    /// Counts a row that failed its checksum.
+    pub(super) fn count_corrupt(&self) {
+        self.corrupt.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn root(made: &RootDirectory) -> Inode {
+    Inode {
+        ino: ROOT,
+        generation: 1,
+        kind: Kind::Directory,
+        mode: made.mode & inode::MODE_BITS,
+        uid: made.uid,
+        gid: made.gid,
+        nlink: 2,
+        rdev: (0, 0),
+        size: inode::directory_bytes(0),
+        used: inode::directory_bytes(0),
+        atime: made.now,
+        mtime: made.now,
+        ctime: made.now,
+        btime: made.now,
+        change: LSN_FIRST - 1,
+        folded_lsn: 0,
+        parent: ROOT,
+        entries: 0,
+        verifier: None,
+    }
+}
+
+fn sync_parent(directory: &Path) -> std::io::Result<()> {
+    match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
+        _ => sync_directory(Path::new(".")),
+    }
+}
+
+fn sync_directory(directory: &Path) -> std::io::Result<()> {
+    std::fs::File::open(directory)?.sync_all()
+}
+
+/// The first log sequence number of a new filesystem; cookies 0 to 2 have meanings of their own.
+pub const LSN_FIRST: u64 = 16;
+/// Answers kept by default: about 20 MiB on disk.
+pub const REPLY_SLOTS: u32 = 65_536;
+
+const _: () = assert!(LSN_FIRST > super::record::entry::COOKIE_PARENT);
+const _: () = assert!(Ino(1).0 == ROOT.0);
