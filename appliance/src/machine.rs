@@ -1,6 +1,7 @@
 //! What the machine offers, for values that are `auto`: processors, memory, port.
 
 use crate::config::{Auto, Config, CoreList, MEMORY_BYTES_MIN, MIB, SocketArg};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shard::policy::Who;
 use std::fs;
 use std::io;
@@ -69,6 +70,15 @@ fn group_limit() -> Option<u64> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?.trim().parse().ok()
+}
+
+/// Lets the process open as many files as it may: one a connection. What cannot be raised stays.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays");
+    }
 }
 
 #[cfg(test)]

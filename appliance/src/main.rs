@@ -1,5 +1,6 @@
 #![forbid(unsafe_code)]
 mod admin;
+mod announce;
 mod cli;
 mod config;
 mod logging;
@@ -10,4 +11,5 @@ mod observe;
 mod pool;
 mod portmapper;
 mod shares;
+mod signals;
 fn main() {}
