@@ -888,3 +888,6 @@ const MEMORY_PAUSE: Duration = Duration::from_millis(1);
 const ZERO_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes zeroed in one step: what a write that comes meanwhile has to wait for.
 const ZERO_STEP_BYTES: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,8 @@ use futures_util::future::join_all;
 
 use crate::block::{Arena, Blank, CHUNK_BLOCKS, CHUNK_BYTES};
 use crate::disk::Disk;
-use crate::extent::{BLOCK_BYTES, SegmentId};
-use crate::frame::{Frame, Header, Record};
+use crate::extent::{BLOCK_BYTES, Extent, Place, SegmentId};
+use crate::frame::{Frame, Header, Record, RecordKind};
 
 /// What is replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,22 @@ pub struct ReplayedFrame {
     pub header: Header,
     /// Its records.
     pub records: Vec<Record>,
+}
+
+impl ReplayedFrame {
+    /// The extent that one of its records makes: data, or a move, whose bytes keep their version.
+    /// `None` for Truncate.
+    pub fn extent(&self, record: &Record) -> Option<Extent> {
+        let version = match record.kind {
+            RecordKind::Truncate => return None,
+            RecordKind::Data => record.lsn,
+            RecordKind::Move => record.aux,
+        };
+        let block = self.header.block + 1 + u32::from(record.first_block);
+        let frame = self.header.block;
+        let place = Place::Log { segment: self.header.segment, frame, block, skew: record.skew };
+        Some(Extent { bytes: record.bytes, place, version, lsn: record.lsn })
+    }
 }
 
 /// Where the frames end.

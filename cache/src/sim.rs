@@ -212,11 +212,15 @@ impl World for SimWorld {
     fn sleep(&self, duration: Duration) -> LocalFuture<()> {
         let core = self.core.clone();
         let at = core.clock.get() + duration;
+        let mut set: Option<Waker> = None;
         Box::pin(poll_fn(move |cx| {
             if core.clock.get() >= at {
                 return Poll::Ready(());
             }
-            core.timers.borrow_mut().push(Timer { at, waker: cx.waker().clone() });
+            if !set.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                set = Some(cx.waker().clone());
+                core.timers.borrow_mut().push(Timer { at, waker: cx.waker().clone() });
+            }
             Poll::Pending
         }))
     }
