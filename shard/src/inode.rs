@@ -139,3 +139,20 @@ pub fn without_setid(mode: u32) -> u32 {
     let cleared = mode & !SETUID;
     if mode & 0o010 != 0 { cleared & !SETGID } else { cleared }
 }
+
+/// The time of a change. NFSv3 clients see a change by its ctime alone (RFC 1813 2.6), so two
+/// changes never share one and a core whose clock was read a little earlier does not turn it back;
+/// a clock that was set back by more than that wins.
+pub fn later(last: Time, now: Time) -> Time {
+    if now > last || last.secs.saturating_sub(now.secs) > CLOCK_SKEW_SECS_MAX {
+        return now;
+    }
+    match last.nanos.saturating_add(1) {
+        nanos if nanos >= NANOS_PER_SEC => Time { secs: last.secs.saturating_add(1), nanos: 0 },
+        nanos => Time { secs: last.secs, nanos },
+    }
+}
+
+/// Between the clocks of two cores.
+const CLOCK_SKEW_SECS_MAX: i64 = 1;
+const NANOS_PER_SEC: u32 = 1_000_000_000;

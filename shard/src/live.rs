@@ -111,19 +111,15 @@ impl Live {
         inode
     }
 
-    /// A write at `offset`; its bytes lie in `places`, one after the other. A gap beyond the end
-    /// becomes a hole. `inode` is the ledger's record.
-    pub fn write(&mut self, inode: &Inode, offset: u64, places: impl IntoIterator<Item = (u64, Place)>, stamp: Stamp) {
+    /// A write of `bytes` at `offset`; they lie at `place`. A gap beyond the end becomes a hole.
+    /// `inode` is the ledger's record.
+    pub fn write(&mut self, inode: &Inode, offset: u64, bytes: u64, place: Place, stamp: Stamp) {
         if offset > self.attr.size {
             self.hole(offset, stamp.lsn);
         }
-        let mut at = offset;
-        for (bytes, place) in places {
-            self.extents.insert(at, Extent { bytes, place, version: stamp.lsn, lsn: stamp.lsn });
-            at += bytes;
-        }
-        self.fresh_bytes += at - offset;
-        self.attr.size = self.attr.size.max(at);
+        self.extents.insert(offset, Extent { bytes, place, version: stamp.lsn, lsn: stamp.lsn });
+        self.fresh_bytes += bytes;
+        self.attr.size = self.attr.size.max(offset + bytes);
         self.stamp(inode, stamp);
     }
 

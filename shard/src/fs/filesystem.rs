@@ -1,26 +1,206 @@
-//! One filesystem: what all cores share of it ([`Shared`]). Each core builds its own part on its own
-//! thread around an `Arc<Shared>`.
+//! One filesystem: opened and recovered ([`Filesystem`]), and what all its cores share ([`Shared`]).
+//! Each core builds its own part, [`super::column::Fs`], on its own thread from a [`Seed`].
 //!
-//! Callers: the daemon at start, the ledger (publishes), every verb.
+//! Callers: the daemon at start and stop, the ledger (publishes), every verb.
+//!
+//! On disk: `ledger/` (LMDB) and `log/` (slot files) in the filesystem's directory.
 
+use super::column::Seed;
+use super::recover::{self, RecoverError, Recovered};
+use crate::ledger::apply::Ledger;
+use crate::ledger::port::Hub;
+use crate::ledger::store::{LedgerOptions, OpenError, RootDirectory, Store};
+use crate::ledger::thread::LedgerThread;
 use crate::table::LockTable;
+use cache::disk::{Ring, RingDisk};
 use cache::table::Slots;
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What an operator chooses of a filesystem. All of it may change from one start to the next.
+/// What an operator chooses of a filesystem. All of it but `root` may change from one start to the
+/// next.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Bytes of log that the filesystem may use on disk, all data and overhead included.
+    /// Bytes that the filesystem may use on disk, log and ledger together; `u64::MAX` for all.
     pub capacity_bytes: u64,
-    /// Bytes of one log segment; a multiple of 4 KiB. Applies to slot files made from now on.
+    /// Bytes of one log segment; a multiple of 64 KiB, at least
+    /// [`cache::log::SEGMENT_BYTES_MIN`]. Applies to slot files made from now on.
     pub segment_bytes: u64,
+    /// Segments kept for truncation, cleaning and recovery.
+    pub reserve_segments: u32,
+    /// Bytes of the disk under it that are left alone.
+    pub reserve_bytes: u64,
+    /// Most bytes of one core's log that are appended and not yet written.
+    pub unwritten_bytes_max: usize,
     /// Cores that serve it.
     pub cores: u16,
     /// Inodes kept in the lock table.
     pub inodes_max: usize,
+    /// Root directory of a new filesystem.
+    pub root: RootDirectory,
 }
+
+impl Options {
+    /// Defaults for a filesystem served by `cores`: all of the disk, segments of 64 MiB. A new root
+    /// directory looks like `root`.
+    pub fn new(cores: u16, root: RootDirectory) -> Options {
+        Options {
+            capacity_bytes: u64::MAX,
+            segment_bytes: 64 << 20,
+            reserve_segments: 2 + 2 * u32::from(cores),
+            reserve_bytes: 256 << 20,
+            unwritten_bytes_max: 16 << 20,
+            cores,
+            inodes_max: 1 << 18,
+            root,
+        }
+    }
+
+    fn ledger(&self, filesystem: u64) -> LedgerOptions {
+        LedgerOptions {
+            root: self.root,
+            capacity_bytes: self.capacity_bytes,
+            segment_bytes: self.segment_bytes,
+            reserve_segments: self.reserve_segments,
+            reserve_bytes: self.reserve_bytes,
+            ..LedgerOptions::new(filesystem, self.root.now)
+        }
+    }
+}
+
+/// A filesystem that is open: its ledger runs, its log is folded.
+pub struct Filesystem {
+    shared: Arc<Shared>,
+    hub: Arc<Hub>,
+    store: Store,
+    thread: LedgerThread,
+    recovered: Recovered,
+}
+
+/// Why a filesystem could not be opened.
+#[derive(Debug)]
+pub enum FilesystemError {
+    /// Its directories or threads could not be made.
+    Io(io::Error),
+    /// Its ledger could not be opened.
+    Ledger(OpenError),
+    /// Its log could not be replayed.
+    Recover(RecoverError),
+}
+
+impl fmt::Display for FilesystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FilesystemError::Io(error) => write!(f, "{error}"),
+            FilesystemError::Ledger(error) => write!(f, "{error}"),
+            FilesystemError::Recover(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for FilesystemError {}
+
+impl From<io::Error> for FilesystemError {
+    fn from(error: io::Error) -> FilesystemError {
+        FilesystemError::Io(error)
+    }
+}
+
+impl From<OpenError> for FilesystemError {
+    fn from(error: OpenError) -> FilesystemError {
+        FilesystemError::Ledger(error)
+    }
+}
+
+impl From<RecoverError> for FilesystemError {
+    fn from(error: RecoverError) -> FilesystemError {
+        FilesystemError::Recover(error)
+    }
+}
+
+impl Filesystem {
+    /// Opens the filesystem in `directory`, which exists; makes it where there is none. Replays its
+    /// log, which takes time in proportion to what was written since the last checkpoint. `index`
+    /// numbers it within this process.
+    pub fn open(directory: &Path, index: u32, options: Options) -> Result<Filesystem, FilesystemError> {
+        let (store, id) = open_store(directory, &options)?;
+        let (next_lsn, committed) = (store.next_lsn()?, store.committed()?);
+        let ledger_options = options.ledger(id);
+        let shared = Arc::new(Shared::new(index, id, directory, options, next_lsn, committed, random()?));
+        std::fs::create_dir_all(shared.log_directory())?;
+        let mut ledger = Ledger::new(store.clone(), ledger_options, Arc::clone(&shared))?;
+        let recovered = recover_apart(&shared, &mut ledger)?;
+        let hub = Hub::new(shared.options.cores);
+        let thread = LedgerThread::spawn(ledger, Arc::clone(&hub))?;
+        Ok(Filesystem { shared, hub, store, thread, recovered })
+    }
+
+    /// What all cores share of it.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Its metadata at rest, and the ledger's figures.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What was replayed when it was opened.
+    pub fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// What `core` builds its part from. Taken once for each core.
+    pub fn seed(&self, core: u16) -> Seed {
+        Seed { shared: Arc::clone(&self.shared), core, hub: Arc::clone(&self.hub), store: self.store.clone() }
+    }
+
+    /// Ends the ledger's thread. The cores have stopped ([`super::column::Fs::stop`]) before.
+    pub fn close(self) {
+        self.thread.stop();
+    }
+}
+
+/// Opens the ledger, which knows its filesystem's identity; a new one draws it.
+fn open_store(directory: &Path, options: &Options) -> Result<(Store, u64), FilesystemError> {
+    let path = directory.join(LEDGER_DIRECTORY);
+    let id = random()?;
+    match Store::open(&path, &options.ledger(id)) {
+        Err(OpenError::Identity { found }) => Ok((Store::open(&path, &options.ledger(found))?, found)),
+        opened => Ok((opened?, id)),
+    }
+}
+
+/// Runs the recovery on a thread and a ring of its own: the cores are not there yet.
+fn recover_apart(shared: &Arc<Shared>, ledger: &mut Ledger) -> Result<Recovered, FilesystemError> {
+    let recovery = || -> Result<Recovered, FilesystemError> {
+        let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().enable_timer().build()?;
+        runtime.block_on(async {
+            let ring = Ring::new(RECOVERY_DEPTH)?;
+            let disk = RingDisk::new(ring, &shared.log_directory());
+            Ok(recover::recover(shared, ledger, Rc::new(disk)).await?)
+        })
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("recovery".to_owned()).spawn_scoped(scope, recovery)?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the recovery panicked").into()))
+    })
+}
+
+fn random() -> io::Result<u64> {
+    getrandom::u64().map_err(io::Error::other)
+}
+
+/// The ledger, within the filesystem's directory.
+pub const LEDGER_DIRECTORY: &str = "ledger";
+/// The slot files, within the filesystem's directory.
+pub const LOG_DIRECTORY: &str = "log";
+/// Reads in flight while the log is replayed.
+const RECOVERY_DEPTH: u32 = 64;
 
 /// What all cores and the ledger's thread share of one filesystem.
 pub struct Shared {
@@ -79,6 +259,11 @@ impl Shared {
             durable: (0..options.cores).map(|_| AtomicU64::new(0)).collect(),
             options,
         }
+    }
+
+    /// Where the slot files are.
+    pub fn log_directory(&self) -> PathBuf {
+        self.directory.join(LOG_DIRECTORY)
     }
 
     /// Gives out a log sequence number. Of a file's changes the later one has the higher number: a

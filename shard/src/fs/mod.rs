@@ -6,7 +6,24 @@
 
 use cache::world::LocalFuture;
 
+pub mod access;
+mod backlog;
+pub mod checkpoint;
+pub mod clean;
+pub mod column;
+pub mod commit;
 pub mod filesystem;
+pub mod peers;
+pub mod read;
+pub mod recover;
+mod segments;
+pub mod setattr;
+mod signal;
+pub mod write;
+
+pub use column::{Fs, Means, Seed};
+pub use filesystem::{Filesystem, Options, Shared};
+pub use peers::{PeerFlush, SingleCore};
 
 /// How far a verb came in its synchronous part.
 pub enum Step<T> {

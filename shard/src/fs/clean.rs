@@ -1,0 +1,319 @@
+//! Gives space back: sweeps what removed files held, and moves the last live bytes out of segments
+//! that hold little else, so that their slots can be used again.
+//!
+//! Callers: the core's task, once a second or when a write found no space ([`wait_for_space`]).
+//! Nothing is changed in place. A move appends the bytes to this core's log and shows them under the
+//! file's stripe only if the ledger's extent still shows through there; the next checkpoint tells the
+//! ledger, and a segment without live bytes is free.
+
+use super::checkpoint;
+use super::column::Fs;
+use super::signal::Signal;
+use crate::inode::{FileId, Ino};
+use crate::ledger::command::{Done, Job, SegmentInfo};
+use crate::live::Stamp;
+use crate::status::Status;
+use cache::block::{Arena, Blank, CHUNK_BLOCKS, CHUNK_BYTES, Piece};
+use cache::extent::{BLOCK_BYTES, Extent, Place, SegmentId};
+use cache::frame::{Frame, Record, RecordKind};
+use cache::log::{RecordFields, Refused, Urgency};
+use futures_util::future::select;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What the cleaner and those who wait for it tell each other.
+#[derive(Default)]
+pub(super) struct State {
+    /// Passes asked for, and the last of them that was served.
+    asked: Cell<u64>,
+    served: Cell<u64>,
+    /// Raised when a pass is asked for.
+    wanted: Signal,
+    /// Raised when a pass has ended.
+    passed: Signal,
+    /// When the last pass that was asked for found nothing.
+    in_vain: Cell<Option<Duration>>,
+    /// Segments that kept live bytes though they were cleaned.
+    stubborn: RefCell<HashSet<SegmentId>>,
+}
+
+/// The core's task: ends when the filesystem stops or fails.
+pub(super) async fn run(fs: Weak<Fs>) {
+    while let Some(fs) = fs.upgrade() {
+        if fs.stopping.get() || fs.shared.is_poisoned() {
+            fs.cleaner.passed.raise();
+            return;
+        }
+        let cleaner = &fs.cleaner;
+        let serving = cleaner.asked.get();
+        let is_wanted = serving > cleaner.served.get();
+        let found = pass(&fs, is_wanted).await.unwrap_or(false);
+        if is_wanted {
+            cleaner.in_vain.set((!found).then(|| fs.world.monotonic()));
+        }
+        cleaner.served.set(serving);
+        cleaner.passed.raise();
+        fs.reader.borrow_mut().rest();
+        if cleaner.asked.get() > serving {
+            continue;
+        }
+        let timer = fs.world.sleep(INTERVAL);
+        let (wanted, wake) = (cleaner.wanted.raised(), fs.wake.raised());
+        drop(fs);
+        select(timer, pin!(select(pin!(wanted), pin!(wake)))).await;
+    }
+}
+
+/// A write found no segment: waits until the cleaner has looked for space.
+/// [`Status::NoSpace`] when it found none, now or a moment ago.
+pub(super) async fn wait_for_space(fs: &Rc<Fs>) -> Result<(), Status> {
+    let cleaner = &fs.cleaner;
+    if cleaner.in_vain.get().is_some_and(|since| fs.world.monotonic().saturating_sub(since) < INTERVAL) {
+        return Err(Status::NoSpace);
+    }
+    let asked = cleaner.asked.get() + 1;
+    cleaner.asked.set(asked);
+    cleaner.wanted.raise();
+    while cleaner.served.get() < asked {
+        fs.writable()?;
+        if fs.stopping.get() {
+            return Err(Status::Delay);
+        }
+        cleaner.passed.raised().await;
+    }
+    if cleaner.in_vain.get().is_some() { Err(Status::NoSpace) } else { Ok(()) }
+}
+
+/// Looks for space. Answers whether segments became free.
+async fn pass(fs: &Rc<Fs>, is_wanted: bool) -> Result<bool, Status> {
+    let before = segments_used(fs);
+    if is_wanted {
+        checkpoint::fold_all(fs).await?;
+    }
+    if is_wanted || fs.core == 0 {
+        sweep(fs).await?;
+    }
+    let mut found = segments_used(fs) < before;
+    if is_wanted && found {
+        return Ok(true);
+    }
+    for victim in victims(fs, is_wanted)? {
+        if fs.stopping.get() {
+            return Ok(found);
+        }
+        clean(fs, victim.id, victim.slot).await?;
+        checkpoint::fold_all(fs).await?;
+        let mut reader = fs.reader.borrow_mut();
+        reader.refresh()?;
+        if reader.segments()?.iter().any(|info| info.id == victim.id) {
+            fs.cleaner.stubborn.borrow_mut().insert(victim.id);
+        } else {
+            found = true;
+        }
+        if is_wanted && found {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Frees what removed files held.
+async fn sweep(fs: &Rc<Fs>) -> Result<(), Status> {
+    while fs.reader.borrow().gauges().orphans.load(Ordering::Relaxed) > 0 {
+        match fs.port.call(Job::Sweep).await {
+            Done::Swept { more: true } => {}
+            Done::Swept { more: false } => return Ok(()),
+            Done::Refused(status) => return Err(status),
+            _ => return Err(Status::ServerFault),
+        }
+    }
+    Ok(())
+}
+
+/// Segments worth cleaning, those with the least live bytes first. Without need each core looks
+/// after its share; a core in need takes any.
+fn victims(fs: &Fs, is_wanted: bool) -> Result<Vec<SegmentInfo>, Status> {
+    let mut reader = fs.reader.borrow_mut();
+    reader.refresh()?;
+    let segments = reader.segments()?;
+    let segment_bytes = fs.shared.options.segment_bytes;
+    let used = segments.len() as u64;
+    let live: u64 = segments.iter().map(|info| info.live_bytes).sum();
+    let free = fs.shared.free_segments.load(Ordering::Relaxed);
+    let keep_below = if is_wanted {
+        segment_bytes / 16 * 15
+    } else if free < (used / 8).max(FREE_SEGMENTS_LOW) {
+        segment_bytes / 4 * 3
+    } else if used > FREE_SEGMENTS_LOW && live < used * (segment_bytes / 2) {
+        segment_bytes / 2
+    } else {
+        return Ok(Vec::new());
+    };
+    let cores = u64::from(fs.shared.options.cores.max(1));
+    let mut stubborn = fs.cleaner.stubborn.borrow_mut();
+    stubborn.retain(|id| segments.binary_search_by_key(id, |info| info.id).is_ok());
+    let mut victims: Vec<SegmentInfo> = segments
+        .into_iter()
+        .filter(|info| info.replay_from.is_none() && info.live_bytes < keep_below)
+        .filter(|info| is_wanted || info.id.0 % cores == u64::from(fs.core))
+        .filter(|info| !stubborn.contains(&info.id))
+        .collect();
+    victims.sort_unstable_by_key(|info| info.live_bytes);
+    victims.truncate(if is_wanted { usize::MAX } else { PASS_SEGMENTS_MAX });
+    Ok(victims)
+}
+
+/// Moves what is live in a segment, frame by frame. A frame that cannot be read ends it: what lies
+/// behind stays where it is.
+async fn clean(fs: &Rc<Fs>, segment: SegmentId, slot: u32) -> Result<(), Status> {
+    let arena = Arena::new(CHUNK_BYTES);
+    let mut chunk: Option<(u32, Blank)> = None;
+    let mut block = 0_u32;
+    loop {
+        let index = block / CHUNK_BLOCKS as u32;
+        if chunk.as_ref().is_none_or(|(read, _)| *read != index) {
+            let blank = chunk.take().map(|(_, blank)| blank).or_else(|| arena.take()).ok_or(Status::Delay)?;
+            let offset = u64::from(index) * CHUNK_BYTES as u64;
+            let read = fs.volume.disk().read(slot, offset, blank).await.map_err(|_| Status::Io)?;
+            chunk = Some((index, read));
+        }
+        let Some((_, bytes)) = &chunk else { return Ok(()) };
+        let at = block as usize % CHUNK_BLOCKS * BLOCK_BYTES;
+        let Some(header_block) = bytes.bytes()[at..].first_chunk::<BLOCK_BYTES>() else { return Ok(()) };
+        let Ok(frame) = Frame::decode(header_block) else { return Ok(()) };
+        let header = frame.header;
+        if header.segment != segment || header.block != block || header.filesystem != fs.shared.id {
+            return Ok(());
+        }
+        let records: Vec<Record> = frame.records().filter(|record| record.bytes > 0).collect();
+        for record in &records {
+            move_record(fs, segment, block, record).await?;
+        }
+        if fs.backlog.is_due() {
+            checkpoint::fold_all(fs).await?;
+        }
+        let Some(next) = block.checked_add(header.payload_blocks + 1) else { return Ok(()) };
+        block = next;
+    }
+}
+
+/// Moves the extents whose bytes begin in this record.
+async fn move_record(fs: &Rc<Fs>, segment: SegmentId, frame: u32, record: &Record) -> Result<(), Status> {
+    let id = FileId { ino: Ino(record.ino), generation: record.generation };
+    let (folded_lsn, extents) = found(fs, id, segment, frame, record)?;
+    for (offset, extent) in extents {
+        let Ok(pieces) = fs.volume.fetch(vec![extent]).await else {
+            // It may have been folded away meanwhile; if not, the next read of the file says so.
+            continue;
+        };
+        let payload = joined(&pieces);
+        loop {
+            match append_move(fs, id, folded_lsn, offset, extent, &payload) {
+                Ok(()) => break,
+                Err(Refused::Poisoned) => return Err(fs.fail()),
+                Err(Refused::NoSpace) => return Err(Status::NoSpace),
+                Err(Refused::Later) => match fs.log.room(payload.len(), Urgency::Reserve).await {
+                    Ok(()) | Err(Refused::Later) => {}
+                    Err(Refused::NoSpace) => return Err(Status::NoSpace),
+                    Err(Refused::Poisoned) => return Err(fs.fail()),
+                },
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The ledger's extents whose first byte lies in the record's payload, and how far the file was
+/// folded then.
+fn found(
+    fs: &Fs,
+    id: FileId,
+    segment: SegmentId,
+    frame: u32,
+    record: &Record,
+) -> Result<(u64, Vec<(u64, Extent)>), Status> {
+    let first = frame.saturating_add(1 + u32::from(record.first_block));
+    let blocks = (u64::from(record.skew) + record.bytes).div_ceil(BLOCK_BYTES as u64);
+    let end = u64::from(first) + blocks;
+    let mut reader = fs.reader.borrow_mut();
+    reader.refresh()?;
+    let Ok(inode) = reader.object(id) else { return Ok((0, Vec::new())) };
+    let mut found = Vec::new();
+    for row in reader.extents(id.ino, record.offset, record.offset.saturating_add(record.bytes))? {
+        let (offset, extent) = row?;
+        if let Place::Log { segment: lies_in, frame: of, block, .. } = extent.place
+            && lies_in == segment
+            && of == frame
+            && block >= first
+            && u64::from(block) < end
+        {
+            found.push((offset, extent));
+        }
+    }
+    Ok((inode.folded_lsn, found))
+}
+
+/// Appends the bytes and shows them, if the ledger's extent is still what a reader would find.
+fn append_move(
+    fs: &Fs,
+    id: FileId,
+    folded_lsn: u64,
+    offset: u64,
+    extent: Extent,
+    payload: &[u8],
+) -> Result<(), Refused> {
+    let reservation = fs.log.reserve(payload, Urgency::Reserve)?;
+    let moved = fs.with_entry(id, |entry| {
+        let is_hidden = match entry.live() {
+            Some(live) => !live.shows_ledger(offset, extent.bytes),
+            None => offset + extent.bytes > entry.inode().size,
+        };
+        if is_hidden || entry.inode().folded_lsn != folded_lsn {
+            return false;
+        }
+        let (lsn, place) = (fs.shared.lsn(), reservation.place());
+        let now = entry.attr().mtime;
+        let position = reservation.commit(RecordFields {
+            ino: id.ino.0,
+            generation: id.generation,
+            lsn,
+            offset,
+            time: now,
+            kind: RecordKind::Move,
+            clears_setid: false,
+            aux: extent.version,
+        });
+        let stamp = Stamp { lsn, now, core: fs.core, position: position.0, clears_setid: false };
+        entry.live_mut().0.moved(offset, Extent { place, lsn, ..extent }, stamp);
+        true
+    });
+    // A file that is gone needs no move.
+    if moved == Ok(true) {
+        fs.backlog.note(id, extent.bytes);
+        fs.stats.moved_bytes.set(fs.stats.moved_bytes.get() + extent.bytes);
+    }
+    Ok(())
+}
+
+fn joined(pieces: &[Piece]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(pieces.iter().map(Piece::len).sum());
+    for piece in pieces {
+        payload.extend_from_slice(piece.as_slice());
+    }
+    payload
+}
+
+fn segments_used(fs: &Fs) -> u64 {
+    fs.reader.borrow().gauges().segments.load(Ordering::Relaxed)
+}
+
+/// Between two passes without need, and how long a pass in vain counts.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+/// Fewer free segments than this are too few.
+pub const FREE_SEGMENTS_LOW: u64 = 8;
+/// Most segments cleaned in one pass without need.
+pub const PASS_SEGMENTS_MAX: usize = 4;

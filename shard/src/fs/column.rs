@@ -1,0 +1,205 @@
+//! One core's part of a filesystem: its log, its view of the ledger, its cache. Everything here
+//! lives on the core's thread.
+//!
+//! Callers: the core at start ([`Fs::start`]) and at its end ([`Fs::stop`]), every verb.
+
+use super::backlog::Backlog;
+use super::filesystem::Shared;
+use super::peers::PeerFlush;
+use super::segments::LedgerSegments;
+use super::signal::Signal;
+use super::{checkpoint, clean};
+use crate::inode::{FileId, Inode};
+use crate::ledger::port::{Doorbell, Hub, Port};
+use crate::ledger::reader::Reader;
+use crate::ledger::store::Store;
+use crate::status::Status;
+use crate::table::Entry;
+use cache::disk::Disk;
+use cache::extent::Extent;
+use cache::log::{Log, LogConfig, Position};
+use cache::table::{BlockCache, Volume};
+use cache::world::World;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A filesystem as one core sees it.
+pub struct Fs {
+    /// What it shares with the other cores.
+    pub shared: Arc<Shared>,
+    /// Which core this is.
+    pub core: u16,
+    /// Time, tasks, randomness.
+    pub world: Rc<dyn World>,
+    /// The bytes of the log, through the block cache.
+    pub volume: Volume,
+    /// This core's log.
+    pub log: Log,
+    /// This core's view of the ledger.
+    pub reader: RefCell<Reader>,
+    /// The way to the ledger.
+    pub port: Rc<Port>,
+    /// Counters.
+    pub stats: FsStats,
+    pub(super) peers: Rc<dyn PeerFlush>,
+    pub(super) backlog: Backlog,
+    pub(super) cleaner: clean::State,
+    pub(super) stopping: Cell<bool>,
+    pub(super) wake: Signal,
+    pub(super) scratch: RefCell<Scratch>,
+}
+
+/// What a core builds its [`Fs`] from; travels to the core's thread.
+pub struct Seed {
+    /// What it shares with the other cores.
+    pub shared: Arc<Shared>,
+    /// Which core it is for.
+    pub core: u16,
+    /// The way to the ledger.
+    pub hub: Arc<Hub>,
+    /// Metadata at rest.
+    pub store: Store,
+}
+
+/// What a core lends to its filesystems.
+pub struct Means {
+    /// Time, tasks, randomness.
+    pub world: Rc<dyn World>,
+    /// The filesystem's slot files, through the core's ring.
+    pub disk: Rc<dyn Disk>,
+    /// The core's block cache.
+    pub cache: Rc<BlockCache>,
+    /// The way to the other cores.
+    pub peers: Rc<dyn PeerFlush>,
+    /// Wakes this core from the ledger's thread; the core then calls [`Port::deliver`] of
+    /// [`Fs::port`].
+    pub doorbell: Doorbell,
+}
+
+/// What a core counts of one filesystem.
+#[derive(Default)]
+pub struct FsStats {
+    /// Bytes read.
+    pub read_bytes: Cell<u64>,
+    /// Bytes written.
+    pub written_bytes: Cell<u64>,
+    /// Reads that waited for the disk.
+    pub read_misses: Cell<u64>,
+    /// Checkpoints.
+    pub checkpoints: Cell<u64>,
+    /// Bytes moved by the cleaner.
+    pub moved_bytes: Cell<u64>,
+    /// Reads of bytes or extents that turned out to be damaged.
+    pub corrupt: Cell<u64>,
+}
+
+/// Lists that reads fill and empty again, kept to spare the allocator.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) live: Vec<(u64, Extent)>,
+    pub(super) tiled: Vec<(u64, Extent)>,
+}
+
+impl Fs {
+    /// Builds the core's part and starts its background tasks. Called on the core's own thread.
+    pub fn start(seed: Seed, means: Means) -> Rc<Fs> {
+        let Seed { shared, core, hub, store } = seed;
+        let Means { world, disk, cache, peers, doorbell } = means;
+        let port = Rc::new(hub.port(core, doorbell));
+        let reader = Reader::new(&store, Arc::clone(&shared));
+        let volume = Volume::new(cache, disk, Arc::clone(&shared.slots), shared.index, shared.id);
+        let config = LogConfig {
+            core,
+            segment_bytes: shared.options.segment_bytes,
+            unwritten_bytes_max: shared.options.unwritten_bytes_max,
+        };
+        let source = Rc::new(LedgerSegments { shared: Arc::clone(&shared), port: Rc::clone(&port), core });
+        let log = Log::new(config, volume.clone(), Rc::clone(&world), source);
+        let fs = Rc::new(Fs {
+            shared,
+            core,
+            world,
+            volume,
+            log,
+            reader: RefCell::new(reader),
+            port,
+            stats: FsStats::default(),
+            peers,
+            backlog: Backlog::default(),
+            cleaner: clean::State::default(),
+            stopping: Cell::new(false),
+            wake: Signal::default(),
+            scratch: RefCell::default(),
+        });
+        fs.world.spawn(Box::pin(checkpoint::run(Rc::downgrade(&fs))));
+        fs.world.spawn(Box::pin(clean::run(Rc::downgrade(&fs))));
+        fs
+    }
+
+    /// Folds everything and ends the background tasks. Connections are closed before.
+    pub async fn stop(self: &Rc<Fs>) -> Result<(), Status> {
+        self.stopping.set(true);
+        self.wake.raise();
+        checkpoint::fold_all(self).await
+    }
+
+    /// The inode that `id` names, as of now.
+    pub fn attr(&self, id: FileId) -> Result<Inode, Status> {
+        self.with_entry(id, |entry| entry.attr())
+    }
+
+    /// Runs `section` on the entry of `id` under its stripe; reads the ledger first where the inode
+    /// is not in the table. [`Status::Stale`] when it is gone or of another generation.
+    pub fn with_entry<T>(&self, id: FileId, section: impl FnOnce(&mut Entry) -> T) -> Result<T, Status> {
+        let mut section = Some(section);
+        for _ in 0..LEARN_ATTEMPTS_MAX {
+            let seen = self.shared.table.with(id.ino, |stripe| {
+                let entry = stripe.entry(id.ino)?;
+                if entry.inode().generation != id.generation {
+                    return Some(Err(Status::Stale));
+                }
+                section.take().map(|section| Ok(section(entry)))
+            });
+            match seen {
+                Some(result) => return result,
+                None => self.learn(id)?,
+            }
+        }
+        Err(Status::Delay)
+    }
+
+    fn learn(&self, id: FileId) -> Result<(), Status> {
+        let mut reader = self.reader.borrow_mut();
+        reader.refresh()?;
+        let inode = reader.inode(id.ino)?.ok_or(Status::Stale)?;
+        // Too old where it is refused: the next round reads a newer snapshot.
+        self.shared.table.learn(reader.commit(), &inode);
+        Ok(())
+    }
+
+    /// Whether anything may be changed: not after a failure.
+    pub fn writable(&self) -> Result<(), Status> {
+        if self.shared.is_poisoned() { Err(Status::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Makes this core's log durable up to `position`.
+    pub async fn flush(&self, position: Position) -> Result<(), Status> {
+        let flushed = self.log.flush_to(position).await;
+        self.shared.set_durable(self.core, self.log.durable().0);
+        match flushed {
+            Ok(()) if !self.shared.is_poisoned() => Ok(()),
+            _ => Err(self.fail()),
+        }
+    }
+
+    /// The log failed: nothing is changed any more. Answers what waiters are told.
+    pub(super) fn fail(&self) -> Status {
+        self.shared.poison(self.world.random());
+        Status::Io
+    }
+}
+
+/// Looks into the table and the ledger before a verb gives up; more than one is needed only while
+/// the inode is being changed.
+const LEARN_ATTEMPTS_MAX: usize = 1000;

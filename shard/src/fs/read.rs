@@ -1,0 +1,259 @@
+//! READ: a file's bytes, as pieces of the block cache.
+//!
+//! Callers: nfs3::read, the cleaner's checks. Under the stripe the live extents of the range are
+//! copied; the ledger's extents fill the gaps. The ledger may have moved on in between, so a gap or
+//! a damaged block counts as corruption only when a second look finds the same. RFC 1813 3.3.6.
+
+use super::column::{Fs, Scratch};
+use super::{Step, access};
+use crate::cred::Cred;
+use crate::inode::{FileId, Inode, Kind};
+use crate::status::Status;
+use cache::block::Piece;
+use cache::extent::Extent;
+use cache::table::ReadError;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What READ answers.
+#[derive(Clone)]
+pub struct ReadDone {
+    /// The bytes.
+    pub pieces: Vec<Piece>,
+    /// Their number. May be less than asked before the end of the file, where it lies in very many
+    /// extents.
+    pub bytes: u64,
+    /// They reach the end of the file.
+    pub eof: bool,
+    /// The file.
+    pub attr: Inode,
+}
+
+/// Reads up to `count` bytes from `offset` on.
+pub fn read(fs: &Rc<Fs>, cred: &Cred, id: FileId, offset: u64, count: u32) -> Step<Result<ReadDone, Status>> {
+    let want = Want { cred: *cred, id, offset, count };
+    let mut scratch = fs.scratch.take();
+    let step = match tile(fs, &want, &mut scratch) {
+        Err(status) => Step::Done(Err(status)),
+        Ok(view) => match gather(fs, &scratch.tiled) {
+            Some(pieces) => Step::Done(Ok(view.done(&want, pieces))),
+            None => Step::Later(Box::pin(fetch(Rc::clone(fs), want, view, scratch.tiled.clone()))),
+        },
+    };
+    fs.scratch.replace(scratch);
+    if let Step::Done(Ok(done)) = &step {
+        fs.count_read(done.bytes);
+    }
+    step
+}
+
+/// What is asked.
+#[derive(Clone, Copy)]
+struct Want {
+    cred: Cred,
+    id: FileId,
+    offset: u64,
+    count: u32,
+}
+
+/// The file and the range found in it.
+#[derive(Clone, Copy)]
+struct View {
+    attr: Inode,
+    /// Where the extents found end; at least `offset`.
+    end: u64,
+}
+
+impl View {
+    fn done(self, want: &Want, pieces: Vec<Piece>) -> ReadDone {
+        ReadDone {
+            pieces,
+            bytes: self.end.saturating_sub(want.offset),
+            eof: self.end >= self.attr.size,
+            attr: self.attr,
+        }
+    }
+}
+
+/// All pieces, when all of them are in memory.
+fn gather(fs: &Fs, extents: &[(u64, Extent)]) -> Option<Vec<Piece>> {
+    let mut pieces = Vec::with_capacity(extents.len() + 1);
+    for (_, extent) in extents {
+        if !fs.volume.read(extent, &mut pieces) {
+            return None;
+        }
+    }
+    Some(pieces)
+}
+
+/// Reads from the disk; looks again where the bytes turn out not to be what they should.
+async fn fetch(fs: Rc<Fs>, want: Want, mut view: View, mut extents: Vec<(u64, Extent)>) -> Result<ReadDone, Status> {
+    fs.stats.read_misses.set(fs.stats.read_misses.get() + 1);
+    for _ in 0..FETCH_ATTEMPTS_MAX {
+        match fetch_missing(&fs, &extents).await {
+            Ok(pieces) => {
+                let done = view.done(&want, pieces);
+                fs.count_read(done.bytes);
+                return Ok(done);
+            }
+            Err(ReadError::Io(_)) => return Err(Status::Io),
+            Err(ReadError::NoMemory) => fs.world.sleep(MEMORY_WAIT).await,
+            Err(ReadError::Corrupt { .. }) => {
+                let mut scratch = Scratch::default();
+                view = tile(&fs, &want, &mut scratch)?;
+                if scratch.tiled == extents {
+                    return Err(fs.count_corrupt());
+                }
+                extents = scratch.tiled;
+            }
+        }
+    }
+    Err(Status::Delay)
+}
+
+/// The bytes of `extents` in order. Those in memory are taken from there: what the log has not
+/// written yet is nowhere else. The others are asked for all at once.
+async fn fetch_missing(fs: &Fs, extents: &[(u64, Extent)]) -> Result<Vec<Piece>, ReadError> {
+    let mut found: Vec<Option<Vec<Piece>>> = Vec::with_capacity(extents.len());
+    let mut missing = Vec::new();
+    for (_, extent) in extents {
+        let mut pieces = Vec::new();
+        let here = fs.volume.read(extent, &mut pieces);
+        if !here {
+            missing.push(*extent);
+        }
+        found.push(here.then_some(pieces));
+    }
+    let mut fetched = fs.volume.fetch(missing).await?.into_iter();
+    let mut pieces = Vec::with_capacity(extents.len() + fetched.len());
+    for ((_, extent), here) in extents.iter().zip(found) {
+        let Some(here) = here else {
+            let mut left = extent.bytes;
+            while left > 0 {
+                let piece = fetched.next().expect("all bytes that were asked for came");
+                left -= piece.len() as u64;
+                pieces.push(piece);
+            }
+            continue;
+        };
+        pieces.extend(here);
+    }
+    Ok(pieces)
+}
+
+/// Finds the extents of the range: they end up in `scratch.tiled`, in order and without gaps.
+fn tile(fs: &Fs, want: &Want, scratch: &mut Scratch) -> Result<View, Status> {
+    let mut before = None;
+    for _ in 0..TILE_ATTEMPTS_MAX {
+        let (mut view, ledger_below) = look(fs, want, scratch)?;
+        match fill_gaps(fs, want, view.end, ledger_below, scratch)? {
+            Tiled::To(end) => {
+                view.end = end;
+                return Ok(view);
+            }
+            Tiled::Gap => {
+                let state = Some((view.attr.change, view.attr.folded_lsn));
+                if before == state {
+                    return Err(fs.count_corrupt());
+                }
+                before = state;
+            }
+        }
+    }
+    Err(Status::Delay)
+}
+
+/// The part under the stripe: the file's attributes, and the live extents of the range.
+fn look(fs: &Fs, want: &Want, scratch: &mut Scratch) -> Result<(View, u64), Status> {
+    scratch.live.clear();
+    fs.with_entry(want.id, |entry| {
+        let attr = entry.attr();
+        match attr.kind {
+            Kind::File => access::read_data(&attr, &want.cred)?,
+            Kind::Directory => return Err(Status::IsDir),
+            _ => return Err(Status::Inval),
+        }
+        let mut end = want.offset.saturating_add(u64::from(want.count)).min(attr.size).max(want.offset);
+        let mut ledger_below = u64::MAX;
+        if let Some(live) = entry.live() {
+            ledger_below = live.ledger_below();
+            let mut extents = live.extents().range(want.offset, end);
+            scratch.live.extend(extents.by_ref().take(READ_EXTENTS_MAX));
+            if let Some((next, _)) = extents.next() {
+                end = next;
+            }
+        }
+        Ok((View { attr, end }, ledger_below))
+    })?
+}
+
+/// What became of the range.
+enum Tiled {
+    /// Extents without gaps up to here.
+    To(u64),
+    /// Bytes below the size without an extent.
+    Gap,
+}
+
+/// Puts the ledger's extents between the live ones.
+fn fill_gaps(fs: &Fs, want: &Want, end: u64, ledger_below: u64, scratch: &mut Scratch) -> Result<Tiled, Status> {
+    let Scratch { live, tiled } = scratch;
+    tiled.clear();
+    let mut at = want.offset;
+    let mut refreshed = false;
+    let ends = live.iter().map(|&(offset, extent)| (offset, Some(extent))).chain([(end, None)]);
+    for (offset, extent) in ends {
+        if at < offset {
+            let mut reader = fs.reader.borrow_mut();
+            if !std::mem::replace(&mut refreshed, true) {
+                reader.refresh()?;
+            }
+            let room = READ_EXTENTS_MAX.saturating_sub(tiled.len());
+            if room == 0 {
+                return Ok(Tiled::To(at));
+            }
+            for row in reader.extents(want.id.ino, at, offset)?.take(room) {
+                let (start, extent) = row?;
+                if start > at || extent.bytes <= at - start {
+                    return Ok(Tiled::Gap);
+                }
+                let extent = extent.tail(at - start);
+                let extent = extent.head(extent.bytes.min(offset - at));
+                tiled.push((at, extent));
+                at += extent.bytes;
+            }
+            if at < offset && tiled.len() >= READ_EXTENTS_MAX {
+                return Ok(Tiled::To(at));
+            }
+            if at < offset || at > ledger_below {
+                return Ok(Tiled::Gap);
+            }
+        }
+        if let Some(extent) = extent {
+            tiled.push((offset, extent));
+            at = offset + extent.bytes;
+        }
+    }
+    Ok(Tiled::To(at))
+}
+
+impl Fs {
+    fn count_read(&self, bytes: u64) {
+        self.stats.read_bytes.set(self.stats.read_bytes.get() + bytes);
+    }
+
+    /// Bytes or extents are not what they should be. Answers what the client is told.
+    pub(super) fn count_corrupt(&self) -> Status {
+        self.stats.corrupt.set(self.stats.corrupt.get() + 1);
+        Status::Io
+    }
+}
+
+/// Most extents of one reply; a read that meets more is answered short.
+pub const READ_EXTENTS_MAX: usize = 512;
+/// Looks before a file that changes all the time is answered with "later".
+const TILE_ATTEMPTS_MAX: usize = 64;
+/// Rounds of reading from the disk, most of them spent waiting for memory.
+const FETCH_ATTEMPTS_MAX: usize = 1000;
+/// Between two rounds when all memory is in use.
+const MEMORY_WAIT: Duration = Duration::from_millis(1);
