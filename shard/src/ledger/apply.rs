@@ -126,6 +126,8 @@ impl Ledger {
         set(&gauges.live_bytes, self.segments.live_bytes());
         set(&gauges.segments, self.segments.count() as u64);
         set(&gauges.slots_made, u64::from(self.meta.slots_made));
+        set(&gauges.reserve_segments, u64::from(self.options.reserve_segments));
+        set(&gauges.disk_reserve_bytes, data_reserve(&self.options));
         set(&gauges.ledger_bytes, tables.env().real_disk_size()?);
         gauges.commits.fetch_add(1, Ordering::Relaxed);
         set(&self.shared.live_bytes, self.segments.live_bytes());
@@ -143,6 +145,12 @@ impl Ledger {
         let verifier = getrandom::u64().unwrap_or_else(|_| !u64::from_be_bytes(self.shared.verifier()));
         self.shared.poison(verifier);
     }
+}
+
+/// Bytes of the disk that data leaves: it stops before the ledger does, so that a disk that data has
+/// filled still takes names.
+pub(super) fn data_reserve(options: &LedgerOptions) -> u64 {
+    options.reserve_bytes.saturating_mul(2)
 }
 
 fn done(batch: &mut Batch<'_>, replies: &mut Replies, job: &Job) -> Result<Done, Fault> {

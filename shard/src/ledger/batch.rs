@@ -5,6 +5,7 @@
 //! A verb first reads and decides (where it may be refused) and then changes (where it may not): a
 //! refused request leaves no trace in a transaction that it shares with others.
 
+use super::apply::data_reserve;
 use super::command::Publish;
 use super::env::Tables;
 use super::record::entry::{self, Found};
@@ -290,12 +291,10 @@ impl<'l> Batch<'l> {
             let on_disk = disk_free.saturating_sub(left_alone) / segment_bytes;
             u32::try_from(under_capacity.min(on_disk)).unwrap_or(u32::MAX)
         };
-        // Data stops before the ledger does: a disk that data has filled still takes names.
-        let reserve = self.options.reserve_bytes;
         Ok(SlotRoom {
             reserve: self.options.reserve_segments,
-            fresh_for_data: fresh(reserve.saturating_mul(2)),
-            fresh_for_reserve: fresh(reserve),
+            fresh_for_data: fresh(data_reserve(self.options)),
+            fresh_for_reserve: fresh(self.options.reserve_bytes),
         })
     }
 

@@ -168,7 +168,7 @@ impl Reader {
         table: Table,
         first: &[u8],
         last: &[u8],
-    ) -> Result<impl Iterator<Item = Result<(&'a [u8], &'a [u8]), Status>> + use<'a>, Status> {
+    ) -> Result<impl Iterator<Item = Row<'a>> + use<'a>, Status> {
         let rows = self.tables.rows(table).range(self.snapshot()?, &between(first, last));
         Ok(rows.map_err(failed)?.map(|row| row.map_err(failed)))
     }
@@ -180,6 +180,9 @@ impl Reader {
         })
     }
 }
+
+/// Key and value.
+type Row<'a> = Result<(&'a [u8], &'a [u8]), Status>;
 
 fn failed(error: heed::Error) -> Status {
     tracing::error!(%error, "the ledger cannot be read");

@@ -21,7 +21,8 @@ pub struct LedgerOptions {
     pub filesystem: u64,
     /// Root directory of a new filesystem.
     pub root: RootDirectory,
-    /// Bytes that segments and ledger may use together; `u64::MAX` for all that the disk has.
+    /// Bytes that segments may use; `u64::MAX` for all that the disk has. Names are refused too once
+    /// live data and ledger together exceed it.
     pub capacity_bytes: u64,
     /// Bytes of a log segment.
     pub segment_bytes: u64,
@@ -135,6 +136,10 @@ pub struct Gauges {
     pub segments: AtomicU64,
     /// Slot files given out so far, in use or free.
     pub slots_made: AtomicU64,
+    /// Segments that data must leave.
+    pub reserve_segments: AtomicU64,
+    /// Bytes of the disk that data must leave.
+    pub disk_reserve_bytes: AtomicU64,
     /// Bytes of the ledger's own file.
     pub ledger_bytes: AtomicU64,
     /// Batches committed since the start.
