@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use wire::nfs3::{FileHandleBuf, Procedure};
+use wire::nfs3::{FileHandleBuf, Nfsstat3, Procedure, StableHow, Writeverf3};
 use wire::rpc::{AuthSys, CallHeader, OpaqueAuth, ReplyHeader};
 use wire::xdr::{Array, Opaque};
 use wire::{Decode, Encode, Reader, Writer, mount, nfs3, record};
@@ -15,6 +15,15 @@ pub(crate) struct Client {
     address: SocketAddr,
     stream: Option<TcpStream>,
     next_xid: u32,
+    identity: Identity,
+}
+
+/// Whom AUTH_SYS names; the superuser unless said otherwise.
+#[derive(Clone, Default)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) gids: Vec<u32>,
 }
 
 /// A call as it goes out, record mark included. Sent again it is a retransmission.
@@ -34,7 +43,12 @@ pub(crate) struct Reply {
 impl Client {
     /// `xid` is the first transaction number; two clients of a case take ones far apart.
     pub(crate) fn new(address: SocketAddr, xid: u32) -> Client {
-        Client { address, stream: None, next_xid: xid }
+        Client { address, stream: None, next_xid: xid, identity: Identity::default() }
+    }
+
+    /// Calls from here on are this user's.
+    pub(crate) fn become_user(&mut self, identity: Identity) {
+        self.identity = identity;
     }
 
     /// An NFSv3 call that must be accepted; tried once.
@@ -52,16 +66,98 @@ impl Client {
         let sys = AuthSys {
             stamp: 0,
             machinename: Opaque::new(b"e2e").expect("three bytes"),
-            uid: 0,
-            gid: 0,
-            gids: Array::default(),
+            uid: self.identity.uid,
+            gid: self.identity.gid,
+            gids: Array::new(&self.identity.gids).expect("cases name at most sixteen groups"),
         };
         let mut scratch = Vec::new();
-        let cred = OpaqueAuth::sys(&mut scratch, &sys).expect("a credential without groups is short");
+        let cred = OpaqueAuth::sys(&mut scratch, &sys).expect("sixteen groups fit a credential");
         let xid = self.next_xid;
         self.next_xid = xid.wrapping_add(1);
         let header = CallHeader { xid, program, version, procedure, cred, verf: OpaqueAuth::NONE };
         Call::new(&header, args)
+    }
+
+    /// An NFSv3 call whose status must be NFS3_OK.
+    pub(crate) fn done(&mut self, procedure: Procedure, args: &impl Encode) -> Result<Reply, Failure> {
+        let reply = self.nfs(procedure, args)?;
+        let status = reply.status()?;
+        ensure!(status == nfs3::NFS3_OK, "{}: {}", procedure.name(), status_name(status));
+        Ok(reply)
+    }
+
+    /// A guarded CREATE; the file's handle.
+    pub(crate) fn create(&mut self, dir: FileHandleBuf, name: &str, mode: u32) -> Result<FileHandleBuf, Failure> {
+        let location = nfs3::Diropargs3 { dir: dir.handle(), name: file_name(name) };
+        let attributes = nfs3::Sattr3 { mode: Some(mode), ..nfs3::Sattr3::default() };
+        let how = nfs3::Createhow3::Guarded(attributes);
+        let reply = self.done(Procedure::Create, &nfs3::CreateArgs { location, how })?;
+        match reply.results::<nfs3::CreateRes<'_>>()? {
+            nfs3::Res::Ok(nfs3::CreateResOk { obj: Some(handle), .. }) => Ok(handle.into()),
+            _ => fail!("CREATE {name} gave no handle"),
+        }
+    }
+
+    pub(crate) fn lookup(&mut self, dir: FileHandleBuf, name: &str) -> Result<FileHandleBuf, Failure> {
+        let what = nfs3::Diropargs3 { dir: dir.handle(), name: file_name(name) };
+        let reply = self.done(Procedure::Lookup, &nfs3::LookupArgs { what })?;
+        match reply.results::<nfs3::LookupRes<'_>>()? {
+            nfs3::Res::Ok(ok) => Ok(ok.object.into()),
+            nfs3::Res::Fail(status, _) => fail!("LOOKUP {name}: {}", status.name()),
+        }
+    }
+
+    pub(crate) fn getattr(&mut self, object: FileHandleBuf) -> Result<nfs3::Fattr3, Failure> {
+        let reply = self.done(Procedure::Getattr, &nfs3::GetattrArgs { object: object.handle() })?;
+        match reply.results::<nfs3::GetattrRes>()? {
+            nfs3::Res::Ok(ok) => Ok(ok.obj_attributes),
+            nfs3::Res::Fail(status, ()) => fail!("GETATTR: {}", status.name()),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, dir: FileHandleBuf, name: &str) -> Result<(), Failure> {
+        let object = nfs3::Diropargs3 { dir: dir.handle(), name: file_name(name) };
+        self.done(Procedure::Remove, &nfs3::RemoveArgs { object }).map(drop)
+    }
+
+    /// A WRITE; its status.
+    pub(crate) fn write(
+        &mut self,
+        file: FileHandleBuf,
+        offset: u64,
+        bytes: &[u8],
+        stable: StableHow,
+    ) -> Result<Result<Writeverf3, u32>, Failure> {
+        let count = u32::try_from(bytes.len()).during("a WRITE's length")?;
+        let data = nfs3::Data::new(bytes).during("a WRITE's data")?;
+        let args = nfs3::WriteArgs { file: file.handle(), offset, count, stable, data };
+        let reply = self.nfs(Procedure::Write, &args)?;
+        match reply.results::<nfs3::WriteRes>()? {
+            nfs3::Res::Ok(ok) => {
+                ensure!(ok.count == count, "WRITE: {} of {count} bytes", ok.count);
+                ensure!(ok.committed >= stable, "WRITE: {stable:?} asked, {:?} done", ok.committed);
+                Ok(Ok(ok.verf))
+            }
+            nfs3::Res::Fail(status, _) => Ok(Err(status as u32)),
+        }
+    }
+
+    /// A COMMIT of the whole file.
+    pub(crate) fn commit(&mut self, file: FileHandleBuf) -> Result<Result<Writeverf3, u32>, Failure> {
+        let reply = self.nfs(Procedure::Commit, &nfs3::CommitArgs { file: file.handle(), offset: 0, count: 0 })?;
+        match reply.results::<nfs3::CommitRes>()? {
+            nfs3::Res::Ok(ok) => Ok(Ok(ok.verf)),
+            nfs3::Res::Fail(status, _) => Ok(Err(status as u32)),
+        }
+    }
+
+    /// The file's bytes from `offset` on, as many as one READ gives.
+    pub(crate) fn read(&mut self, file: FileHandleBuf, offset: u64, count: u32) -> Result<Vec<u8>, Failure> {
+        let reply = self.done(Procedure::Read, &nfs3::ReadArgs { file: file.handle(), offset, count })?;
+        match reply.results::<nfs3::ReadRes<'_>>()? {
+            nfs3::Res::Ok(ok) => Ok(ok.data.to_vec()),
+            nfs3::Res::Fail(status, _) => fail!("READ: {}", status.name()),
+        }
     }
 
     /// Sends a call and reads its answer, on a fresh connection if there is none. An error loses the connection.
@@ -217,6 +313,17 @@ impl Reply {
     pub(crate) fn status(&self) -> Result<u32, Failure> {
         Reader::new(self.result_bytes()).u32().during("the answer's status")
     }
+}
+
+pub(crate) fn status_name(status: u32) -> String {
+    match Nfsstat3::try_from(status) {
+        Ok(known) => known.name().to_string(),
+        Err(_) => format!("status {status}"),
+    }
+}
+
+fn file_name(name: &str) -> nfs3::Filename<'_> {
+    nfs3::Filename::new(name.as_bytes()).expect("names of cases are short")
 }
 
 fn invalid(text: String) -> io::Error {

@@ -1,11 +1,14 @@
 //! The table of cases: one file a family, one row a case.
 
+mod failing;
 mod fsx;
+mod full;
 mod git;
 mod hostile;
 mod kill;
 mod pjdfstest;
 mod portmap;
+mod promises;
 mod readdir;
 mod replay;
 mod stress;
@@ -87,6 +90,27 @@ pub(crate) const ALL: &[Case] = &[
         limit_s: 180,
         control: false,
         run: hostile::run,
+    },
+    Case {
+        name: "promises",
+        about: "write verifiers, exclusive creates, stale handles and sixteen groups, over kill -9",
+        limit_s: 120,
+        control: true,
+        run: promises::run,
+    },
+    Case {
+        name: "full",
+        about: "a full disk: no space for data, while remove, commit, kill -9 and restart work; then space again",
+        limit_s: 300,
+        control: true,
+        run: full::run,
+    },
+    Case {
+        name: "failing",
+        about: "a disk that fails: errors from then on, never success, and a new verifier after the restart",
+        limit_s: 120,
+        control: false,
+        run: failing::run,
     },
     Case {
         name: "portmap",

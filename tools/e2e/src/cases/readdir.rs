@@ -2,7 +2,7 @@
 //! that stays is listed exactly once.
 
 use crate::client::Client;
-use crate::failure::{Failure, Outcome, While, ensure, fail};
+use crate::failure::{Failure, Outcome, ensure, fail};
 use crate::guest::Mount;
 use crate::lab::Lab;
 use crate::random::Random;
@@ -47,10 +47,8 @@ impl Crowd {
         for _ in 0..count {
             let index = self.random.below(self.mutable.len() as u64) as usize;
             let old = name(self.mutable.swap_remove(index));
-            let object = Diropargs3 { dir: self.dir.handle(), name: Filename::new(old.as_bytes()).during("name")? };
-            let reply = self.client.nfs(Procedure::Remove, &RemoveArgs { object })?;
-            ensure!(reply.status()? == NFS3_OK, "REMOVE {old}: {}", reply.status()?);
-            create(&mut self.client, self.dir, &name(self.next))?;
+            self.client.remove(self.dir, &old)?;
+            self.client.create(self.dir, &name(self.next), 0o644)?;
             self.mutable.push(self.next);
             self.next += 1;
         }
@@ -166,7 +164,7 @@ fn fill(server: &Server, dir: FileHandleBuf) -> Result<(), Failure> {
                 let mut client = Client::new(server.address(), (maker as u32 + 1) << 24);
                 scope.spawn(move || -> Result<(), Failure> {
                     for number in (maker..ENTRIES).step_by(MAKERS as usize) {
-                        create(&mut client, dir, &name(number))?;
+                        client.create(dir, &name(number), 0o644)?;
                     }
                     Ok(())
                 })
@@ -174,14 +172,6 @@ fn fill(server: &Server, dir: FileHandleBuf) -> Result<(), Failure> {
             .collect();
         makers.into_iter().try_for_each(|maker| maker.join().map_err(|_| Failure::new("a maker panicked"))?)
     })
-}
-
-fn create(client: &mut Client, dir: FileHandleBuf, name: &str) -> Result<(), Failure> {
-    let location = Diropargs3 { dir: dir.handle(), name: Filename::new(name.as_bytes()).during(name)? };
-    let args = CreateArgs { location, how: Createhow3::Guarded(Sattr3::default()) };
-    let reply = client.nfs(Procedure::Create, &args)?;
-    ensure!(reply.status()? == NFS3_OK, "CREATE {name}: {}", reply.status()?);
-    Ok(())
 }
 
 fn name(number: u64) -> String {

@@ -61,8 +61,7 @@ fn same_number_other_arguments(server: &Server, client: &mut Client, dir: FileHa
         let call = other.prepare(Procedure::Mkdir, &mkdir(dir.handle(), name));
         let status = other.exchange(&call)?.accepted()?.status()?;
         ensure!(status == NFS3_OK, "MKDIR {name} with a used transaction number: {status}");
-        let status = client.nfs(Procedure::Lookup, &LookupArgs { what: at(dir.handle(), name) })?.status()?;
-        ensure!(status == NFS3_OK, "{name} was answered and not made: {status}");
+        client.lookup(dir, name).during("a call that was answered and not executed")?;
     }
     Ok(())
 }
@@ -87,22 +86,29 @@ const CALLS: &[(&str, Prepare)] = &[
         Ok(client.prepare(Procedure::Mknod, &MknodArgs { location: at(dir.handle(), "fifo"), what }))
     }),
     ("REMOVE", |client, dir| {
-        client.nfs(Procedure::Create, &create(dir.handle(), "removed"))?;
+        client.create(dir, "removed", 0o644)?;
         Ok(client.prepare(Procedure::Remove, &RemoveArgs { object: at(dir.handle(), "removed") }))
     }),
     ("RMDIR", |client, dir| {
-        client.nfs(Procedure::Mkdir, &mkdir(dir.handle(), "folder-removed"))?;
+        client.done(Procedure::Mkdir, &mkdir(dir.handle(), "folder-removed"))?;
         Ok(client.prepare(Procedure::Rmdir, &RmdirArgs { object: at(dir.handle(), "folder-removed") }))
     }),
     ("RENAME", |client, dir| {
-        client.nfs(Procedure::Create, &create(dir.handle(), "old-name"))?;
+        client.create(dir, "old-name", 0o644)?;
         let (from, to) = (at(dir.handle(), "old-name"), at(dir.handle(), "renamed"));
         Ok(client.prepare(Procedure::Rename, &RenameArgs { from, to }))
     }),
     ("LINK", |client, dir| {
-        let reply = client.nfs(Procedure::Lookup, &LookupArgs { what: at(dir.handle(), "guarded") })?;
-        let Res::Ok(ok) = reply.results::<LookupRes<'_>>()? else { crate::failure::fail!("no file to link to") };
-        Ok(client.prepare(Procedure::Link, &LinkArgs { file: ok.object, link: at(dir.handle(), "linked") }))
+        let file = client.lookup(dir, "guarded")?;
+        let args = LinkArgs { file: file.handle(), link: at(dir.handle(), "linked") };
+        Ok(client.prepare(Procedure::Link, &args))
+    }),
+    ("SETATTR guarded", |client, dir| {
+        // Executed twice, its guard would not fit any more.
+        let file = client.create(dir, "attributes", 0o644)?;
+        let guard = Some(client.getattr(file)?.ctime);
+        let new_attributes = Sattr3 { mode: Some(0o600), ..Sattr3::default() };
+        Ok(client.prepare(Procedure::Setattr, &SetattrArgs { object: file.handle(), new_attributes, guard }))
     }),
 ];
 

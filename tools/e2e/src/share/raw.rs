@@ -2,7 +2,7 @@
 //! over a new connection if need be; data written unstably is kept and sent again when the verifier has changed.
 
 use super::{Entry, How, Kind, Share};
-use crate::client::{Call, Client, Reply};
+use crate::client::{Call, Client, Reply, status_name};
 use crate::failure::{Failure, While, ensure, fail};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,11 +52,7 @@ impl<'a> Raw<'a> {
     ) -> Result<FileHandleBuf, Failure> {
         let location = Diropargs3 { dir: root.handle(), name: Filename::new(name.as_bytes()).during(name)? };
         client.nfs(Procedure::Mkdir, &MkdirArgs { location, attributes: Sattr3::default() })?;
-        let reply = client.nfs(Procedure::Lookup, &LookupArgs { what: location })?;
-        match reply.results::<LookupRes<'_>>()? {
-            Res::Ok(ok) => Ok(ok.object.into()),
-            Res::Fail(status, _) => fail!("LOOKUP {name}: {}", status.name()),
-        }
+        client.lookup(root, name)
     }
 
     fn ask(&mut self, procedure: Procedure, args: &impl Encode) -> Result<Reply, Failure> {
@@ -362,13 +358,6 @@ fn kind(of: Ftype3) -> Kind {
 fn is_idempotent(procedure: Procedure) -> bool {
     use Procedure::*;
     !matches!(procedure, Create | Mkdir | Symlink | Mknod | Remove | Rmdir | Rename | Link)
-}
-
-pub(crate) fn status_name(status: u32) -> String {
-    match Nfsstat3::try_from(status) {
-        Ok(known) => known.name().to_string(),
-        Err(_) => format!("status {status}"),
-    }
 }
 
 const RECENT_MAX: usize = 8;
