@@ -561,3 +561,6 @@ fn is_transient(error: &io::Error) -> bool {
 
 /// Zeros written in one go.
 const ZERO_STEP_BYTES: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests;
