@@ -23,6 +23,9 @@ pub struct FileId {
     pub generation: u32,
 }
 
+/// What a handle of a filesystem's root names.
+pub const ROOT_ID: FileId = FileId { ino: ROOT, generation: 1 };
+
 /// Type of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -5,7 +5,7 @@
 use crate::cred::Cred;
 use crate::fs::column::Fs;
 use crate::fs::lookup;
-use crate::inode::{FileId, ROOT};
+use crate::inode::{FileId, ROOT_ID};
 use crate::net::dispatch::Call;
 use crate::net::handle::Target;
 use crate::net::reply::{Ended, Outcome, Reply};
@@ -78,7 +78,7 @@ fn find(call: &Call<'_>, path: &[u8]) -> Result<Target, Mountstat3> {
 /// The directory that `rest` leads to from the root. `.` and `..` are not walked: a client that has them in a path
 /// means something that a server cannot know.
 fn walk(fs: &Rc<Fs>, cred: &Cred, rest: &[u8]) -> Result<FileId, Status> {
-    let mut at = fs.root()?;
+    let mut at = fs.attr(ROOT_ID)?;
     for (count, part) in rest.split(|&byte| byte == b'/').filter(|part| !part.is_empty()).enumerate() {
         if count == PARTS_MAX {
             return Err(Status::NameTooLong);

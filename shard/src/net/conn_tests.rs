@@ -3,6 +3,7 @@
 use super::*;
 use crate::net::core::Limits;
 use crate::net::handle::HandleKey;
+use crate::net::socket::Halves;
 use crate::policy::{Exports, ExportsCell};
 use cache::block::Sending;
 use cache::world::{LocalFuture, Time, World};
@@ -97,7 +98,7 @@ impl Socket for HandSocket {
     type Receiver = HandSocket;
     type Sender = HandSocket;
 
-    fn split(self) -> io::Result<(HandSocket, HandSocket, Box<dyn Close>)> {
+    fn split(self) -> io::Result<Halves<HandSocket, HandSocket>> {
         Ok((HandSocket(self.0.clone()), HandSocket(self.0.clone()), Box::new(self)))
     }
 }

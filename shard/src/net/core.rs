@@ -1,6 +1,6 @@
 //! One core: a pinned thread, its event loop, and everything that lives on it alone.
 //!
-//! Caller: [`super::server`] starts the thread. Other threads reach a core through its
+//! Caller: [`super::server`] starts the thread ([`run`]). Other threads reach a core through its
 //! [`Mailbox`] only. When the memory for requests and replies is spent, the core stops reading
 //! sockets until some is free again.
 
@@ -11,10 +11,21 @@ use super::dispatch;
 use super::gate::Gate;
 use super::handle::HandleKey;
 use super::mailbox::Mailbox;
+use super::peers::{FlushAsk, Peers};
+use super::world::MonoioWorld;
+use crate::fs::{Fs, Means, Seed};
+use crate::mount::MountList;
 use crate::policy::{ExportsCell, ExportsView};
 use crate::stats::{Snapshot, Stats};
+use crate::status::Status;
+use cache::disk::{Ring, RingDisk};
+use cache::table::{BlockCache, Directory};
 use cache::world::World;
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::ops::ControlFlow;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -24,10 +35,39 @@ use std::time::Duration;
 pub(crate) enum Letter {
     /// Serve a connection.
     Connection(Incoming),
+    /// Another core needs this core's log to be durable.
+    Flush(FlushAsk),
+    /// The answer of another core to a flush that this one asked for.
+    Flushed { number: u64, result: Result<(), Status> },
     /// Tell what was counted.
     Stats(SyncSender<Snapshot>),
-    /// Answer what was read, close all connections, bring everything to disk, and end.
-    Stop,
+    /// Answer what was read, close all connections, bring everything to disk, and say so.
+    Stop(SyncSender<Result<(), Status>>),
+    /// Every core has stopped: end the thread.
+    End,
+}
+
+/// What a core is made of; travels to its thread.
+pub(crate) struct Plan {
+    pub(crate) index: u16,
+    pub(crate) processor: usize,
+    /// Those of all cores, in order.
+    pub(crate) mailboxes: Arc<[Arc<Mailbox<Letter>>]>,
+    pub(crate) limits: Limits,
+    pub(crate) exports: Arc<ExportsCell>,
+    pub(crate) mounts: Arc<MountList>,
+    pub(crate) handles: HandleKey,
+    pub(crate) seeds: Vec<Seed>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) cache_bytes: usize,
+    pub(crate) drain: Duration,
+}
+
+/// A filesystem, as a core serves it.
+pub(crate) struct Share {
+    /// Its id, as handles name it.
+    pub(crate) id: u64,
+    pub(crate) fs: Rc<Fs>,
 }
 
 /// What a core allows its connections.
@@ -74,16 +114,24 @@ pub struct Core {
     pub limits: Limits,
     pub(crate) exports: RefCell<ExportsView>,
     pub(crate) handles: HandleKey,
+    /// Who has mounted what.
+    pub(crate) mounts: Arc<MountList>,
     pub(crate) buffers: Buffers,
+    /// Sorted by id.
+    shares: Vec<Share>,
+    peers: Option<Rc<Peers>>,
     /// Readers wait here while the budget is spent.
     has_budget: Gate,
     /// Seconds since the core started, counted by its own timer from 1 on.
     seconds: Cell<u32>,
     roster: RefCell<Roster>,
+    /// Set when the core is to stop: whom to tell when it has.
+    stop: RefCell<Option<SyncSender<Result<(), Status>>>>,
+    has_stop: Gate,
 }
 
 impl Core {
-    /// A core without connections.
+    /// A core without connections and filesystems.
     pub(crate) fn new(
         index: u16,
         world: Rc<dyn World>,
@@ -98,11 +146,23 @@ impl Core {
             limits,
             exports: RefCell::new(ExportsView::new(exports)),
             handles,
+            mounts: Arc::default(),
             buffers: Buffers::new(RECORD_BYTES_MAX + wire::record::MARK_BYTES * wire::record::FRAGMENTS_MAX),
+            shares: Vec::new(),
+            peers: None,
             has_budget: Gate::default(),
             seconds: Cell::new(1),
             roster: RefCell::default(),
+            stop: RefCell::new(None),
+            has_stop: Gate::default(),
         }
+    }
+
+    /// The filesystem with this id.
+    #[inline]
+    pub(crate) fn share(&self, id: u64) -> Option<&Share> {
+        let at = self.shares.binary_search_by_key(&id, |share| share.id).ok()?;
+        self.shares.get(at)
     }
 
     /// Monotonic time in nanoseconds.
@@ -155,13 +215,15 @@ impl Core {
         self.roster.borrow_mut().remove(key);
     }
 
-    /// Once a second: closes connections whose peers have stalled.
+    /// Once a second: closes connections whose peers have stalled, and what else is due now and then.
     pub(crate) fn tick(&self) {
         let seconds = self.seconds.get().saturating_add(1);
         self.seconds.set(seconds);
         for connection in self.connections() {
             connection.expire(seconds);
         }
+        // An idle core does not keep old pages of the ledgers.
+        self.shares.iter().for_each(|share| share.fs.reader.borrow_mut().rest());
     }
 
     /// Reads no more calls; answers what was read.
@@ -169,6 +231,16 @@ impl Core {
         for connection in self.connections() {
             connection.drain();
         }
+    }
+
+    /// Answers what was read for as long as `drain`, then ends all connections.
+    async fn let_go(&self, drain: Duration) {
+        self.drain();
+        let deadline = self.world.monotonic() + drain;
+        while self.stats.connections.value() > 0 && self.world.monotonic() < deadline {
+            self.world.sleep(DRAIN_PAUSE).await;
+        }
+        self.close();
     }
 
     /// Ends all connections.
@@ -183,11 +255,14 @@ impl Core {
         self.roster.borrow().places.iter().filter_map(|place| place.as_ref()?.upgrade()).collect()
     }
 
-    /// Reads letters until one says stop.
-    pub(crate) async fn collect(self: &Rc<Core>, mailbox: &Mailbox<Letter>) -> std::io::Result<()> {
+    /// Reads letters until one says end.
+    async fn collect(self: Rc<Core>, mailbox: Arc<Mailbox<Letter>>) -> io::Result<()> {
         let bell = monoio::fs::File::from_std(mailbox.bell()?)?;
         let mut rung = Box::new([0; 8]);
         loop {
+            if mailbox.was_called() {
+                self.shares.iter().for_each(|share| share.fs.port.deliver());
+            }
             while let Some(letter) = mailbox.take() {
                 if self.open_letter(letter).is_break() {
                     return Ok(());
@@ -201,7 +276,7 @@ impl Core {
         }
     }
 
-    fn open_letter(self: &Rc<Core>, letter: Letter) -> std::ops::ControlFlow<()> {
+    fn open_letter(self: &Rc<Core>, letter: Letter) -> ControlFlow<()> {
         match letter {
             Letter::Connection(Incoming { stream, peer, seat }) => {
                 // Without a descriptor for it the connection is dropped here, and the client tries again.
@@ -209,13 +284,115 @@ impl Core {
                     self.stats.dropped.add(1);
                 }
             }
+            Letter::Flush(ask) => self.flush_for(ask),
+            Letter::Flushed { number, result } => {
+                if let Some(peers) = &self.peers {
+                    peers.answered(number, result);
+                }
+            }
             Letter::Stats(post) => {
                 // Whoever asked may have stopped waiting.
                 let _ = post.try_send(self.stats.snapshot());
             }
-            Letter::Stop => return std::ops::ControlFlow::Break(()),
+            Letter::Stop(done) => {
+                *self.stop.borrow_mut() = Some(done);
+                self.has_stop.notify();
+            }
+            Letter::End => return ControlFlow::Break(()),
         }
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
+    }
+
+    fn flush_for(self: &Rc<Core>, ask: FlushAsk) {
+        let Some(peers) = self.peers.clone() else { return };
+        let share = self.shares.iter().find(|share| share.fs.shared.index == ask.filesystem);
+        let flush = share.map(|share| share.fs.flush_for_peer(ask.position));
+        self.world.spawn(Box::pin(async move {
+            let result = match flush {
+                Some(flush) => flush.await,
+                None => Err(Status::ServerFault),
+            };
+            peers.answer(ask, result).await;
+        }));
+    }
+}
+
+/// The core's thread, from start to end. Says when it serves, or why it does not.
+pub(crate) fn run(plan: Plan, started: &SyncSender<io::Result<()>>) {
+    // Without its own processor it is slower, not wrong.
+    core_affinity::set_for_current(core_affinity::CoreId { id: plan.processor });
+    let ended = runtime().and_then(|mut runtime| runtime.block_on(live(plan, started)));
+    if let Err(error) = ended {
+        // Whoever starts it hears of it; later there is nobody.
+        let _ = started.try_send(Err(error));
+    }
+}
+
+/// The event loop. Its ring is told that one thread uses it and enters the kernel often enough, which
+/// saves interrupts; kernels before 6.0 do not know that.
+fn runtime() -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
+    let mut modern = io_uring_06::IoUring::builder();
+    modern.setup_coop_taskrun().setup_single_issuer();
+    let build = |ring| {
+        let builder = RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring);
+        builder.with_entries(RING_ENTRIES).enable_timer().build()
+    };
+    build(modern).or_else(|_| build(io_uring_06::IoUring::builder()))
+}
+
+async fn live(plan: Plan, started: &SyncSender<io::Result<()>>) -> io::Result<()> {
+    let mailbox = plan.mailboxes[usize::from(plan.index)].clone();
+    let drain = plan.drain;
+    let core = Rc::new(start(plan)?);
+    let collector = monoio::spawn(core.clone().collect(mailbox));
+    core.world.spawn(Box::pin(tick(Rc::downgrade(&core))));
+    let _ = started.try_send(Ok(()));
+
+    core.has_stop.until(|| core.stop.borrow().is_some()).await;
+    core.let_go(drain).await;
+    let mut result = Ok(());
+    for share in &core.shares {
+        result = result.and(share.fs.stop().await);
+    }
+    if let Some(done) = core.stop.take() {
+        let _ = done.try_send(result);
+    }
+    collector.await
+}
+
+/// Brings up what lives on the core.
+fn start(plan: Plan) -> io::Result<Core> {
+    let world: Rc<dyn World> = Rc::new(MonoioWorld::new()?);
+    let mailbox = plan.mailboxes[usize::from(plan.index)].clone();
+    let peers = Rc::new(Peers::new(plan.index, plan.mailboxes, world.clone()));
+    let ring = Ring::new(DISK_DEPTH)?;
+    let cache = BlockCache::new(plan.directory, world.clone(), plan.cache_bytes);
+    let mut shares = Vec::new();
+    for seed in plan.seeds {
+        let id = seed.shared.id;
+        let disk = Rc::new(RingDisk::new(ring.clone(), &seed.shared.log_directory()));
+        let bell = mailbox.clone();
+        let (world, cache, peers) = (world.clone(), cache.clone(), peers.clone());
+        let fs = Fs::start(seed, Means { world, disk, cache, peers, doorbell: Box::new(move || bell.call()) });
+        shares.push(Share { id, fs });
+    }
+    shares.sort_by_key(|share| share.id);
+    let mut core = Core::new(plan.index, world, plan.limits, plan.exports, plan.handles);
+    core.mounts = plan.mounts;
+    core.shares = shares;
+    core.peers = Some(peers);
+    Ok(core)
+}
+
+/// Once a second, while the core lives.
+async fn tick(core: Weak<Core>) {
+    while let Some(this) = core.upgrade() {
+        let pause = this.world.sleep(TICK);
+        drop(this);
+        pause.await;
+        if let Some(core) = core.upgrade() {
+            core.tick();
+        }
     }
 }
 
@@ -247,5 +424,11 @@ impl Roster {
     }
 }
 
+/// Operations in the ring of the event loop between two turns; more are submitted early.
+const RING_ENTRIES: u32 = 4096;
+/// Operations of the disk ring that the kernel works on at a time.
+const DISK_DEPTH: u32 = 256;
+/// How often a stopping core looks whether all connections are gone.
+const DRAIN_PAUSE: Duration = Duration::from_millis(2);
 /// How often stalled connections are looked for.
 pub(crate) const TICK: Duration = Duration::from_secs(1);

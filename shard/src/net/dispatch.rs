@@ -7,6 +7,7 @@
 use super::conn::{Connection, Ticket};
 use super::reply::{Ended, Outcome, Reply};
 use crate::fs::Step;
+use crate::mount;
 use crate::nfs3;
 use crate::policy::Claim;
 use std::rc::Rc;
@@ -172,14 +173,26 @@ struct Table {
 }
 
 /// Everything that is spoken, the most frequent first.
-const PROGRAMS: &[Program] = &[Program {
-    number: wire::nfs3::PROGRAM,
-    versions: Versions { low: wire::nfs3::VERSION, high: wire::nfs3::VERSION },
-    tables: &[Table { name: "nfs3", version: wire::nfs3::VERSION, rows: &nfs3::TABLE, first: 0 }],
-}];
+const PROGRAMS: &[Program] = &[
+    Program {
+        number: wire::nfs3::PROGRAM,
+        versions: Versions { low: wire::nfs3::VERSION, high: wire::nfs3::VERSION },
+        tables: &[Table { name: "nfs3", version: wire::nfs3::VERSION, rows: &nfs3::TABLE, first: 0 }],
+    },
+    Program {
+        number: wire::mount::PROGRAM,
+        versions: Versions { low: wire::mount::VERSION_1, high: wire::mount::VERSION_3 },
+        tables: &[
+            Table { name: "mount3", version: wire::mount::VERSION_3, rows: &mount::TABLE_3, first: MOUNT_3_FIRST },
+            Table { name: "mount1", version: wire::mount::VERSION_1, rows: &mount::TABLE_1, first: MOUNT_1_FIRST },
+        ],
+    },
+];
 
+const MOUNT_3_FIRST: usize = nfs3::TABLE.len();
+const MOUNT_1_FIRST: usize = MOUNT_3_FIRST + mount::TABLE_3.len();
 /// Rows of counters.
-pub const ROWS: usize = nfs3::TABLE.len();
+pub const ROWS: usize = MOUNT_1_FIRST + mount::TABLE_1.len();
 
 /// What each row of counters counts: the program's name and the procedure's.
 pub fn row_names() -> impl Iterator<Item = (&'static str, &'static str)> {

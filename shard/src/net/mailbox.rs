@@ -18,6 +18,8 @@ pub(crate) const LETTERS_MAX: usize = 8192;
 /// Where other threads leave what a core is to do.
 pub(crate) struct Mailbox<T> {
     letters: ArrayQueue<T>,
+    /// Somebody left something for the core elsewhere, in a queue of their own.
+    called: AtomicBool,
     /// The core waits for the bell, or is about to.
     asleep: AtomicBool,
     bell: OwnedFd,
@@ -28,6 +30,7 @@ impl<T> Mailbox<T> {
     pub(crate) fn new(letters_max: usize) -> io::Result<Mailbox<T>> {
         Ok(Mailbox {
             letters: ArrayQueue::new(letters_max),
+            called: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             bell: eventfd(0, EventfdFlags::CLOEXEC)?,
         })
@@ -35,23 +38,22 @@ impl<T> Mailbox<T> {
 
     /// Leaves a letter and wakes the core. A full mailbox gives the letter back.
     pub(crate) fn post(&self, letter: T) -> Result<(), T> {
-        self.put(letter)?;
+        self.letters.push(letter)?;
         self.ring();
         Ok(())
     }
 
-    /// Leaves a letter without waking the core; [`Mailbox::ring`] follows after the last of a batch.
-    pub(crate) fn put(&self, letter: T) -> Result<(), T> {
-        self.letters.push(letter)
+    /// Wakes the core to look into queues beside this one; [`Mailbox::was_called`] tells it so.
+    pub(crate) fn call(&self) {
+        self.called.store(true, Ordering::Release);
+        self.ring();
     }
 
-    /// Wakes the core if it sleeps.
-    pub(crate) fn ring(&self) {
-        // Pairs with the fence of `is_quiet`: either the core sees the letter or we see it asleep.
+    fn ring(&self) {
+        // Pairs with the fence of `is_quiet`: either the core sees what was left or we see it asleep.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
-            // The counter cannot overflow: the core takes it to zero each time it wakes.
-            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            ring(&self.bell);
         }
     }
 
@@ -60,12 +62,17 @@ impl<T> Mailbox<T> {
         self.letters.pop()
     }
 
-    /// Announces that the core will wait for the bell; `false` when a letter came in between, and
+    /// Whether there was a [`Mailbox::call`] since the last time. The caller looks afterwards.
+    pub(crate) fn was_called(&self) -> bool {
+        self.called.load(Ordering::Relaxed) && self.called.swap(false, Ordering::AcqRel)
+    }
+
+    /// Announces that the core will wait for the bell; `false` when something came in between, and
     /// the core must look again.
     pub(crate) fn is_quiet(&self) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if self.letters.is_empty() {
+        if self.letters.is_empty() && !self.called.load(Ordering::Relaxed) {
             return true;
         }
         // When somebody rang already the next wait returns at once, which is harmless.
@@ -77,6 +84,12 @@ impl<T> Mailbox<T> {
     pub(crate) fn bell(&self) -> io::Result<File> {
         Ok(File::from(self.bell.try_clone()?))
     }
+}
+
+/// Rings an eventfd. It fails only where the counter would overflow, which takes 255 times without
+/// anyone waking.
+pub(crate) fn ring(bell: &OwnedFd) {
+    let _ = rustix::io::write(bell, &[1; 8]);
 }
 
 #[cfg(test)]
@@ -96,9 +109,19 @@ mod tests {
     #[test]
     fn a_letter_that_came_before_sleep_is_noticed() {
         let mailbox = Mailbox::new(4).unwrap();
-        mailbox.put(1).unwrap();
+        mailbox.post(1).unwrap();
         assert!(!mailbox.is_quiet());
         assert_eq!(mailbox.take(), Some(1));
+        assert!(mailbox.is_quiet());
+    }
+
+    #[test]
+    fn a_call_is_noticed_once() {
+        let mailbox: Mailbox<u8> = Mailbox::new(4).unwrap();
+        mailbox.call();
+        assert!(!mailbox.is_quiet());
+        assert!(mailbox.was_called());
+        assert!(!mailbox.was_called());
         assert!(mailbox.is_quiet());
     }
 

@@ -11,6 +11,8 @@ pub mod dispatch;
 mod gate;
 pub mod handle;
 mod mailbox;
+mod peers;
 pub mod reply;
+pub mod server;
 mod socket;
 pub mod world;

@@ -9,15 +9,18 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, S
 use std::io;
 use std::net::Shutdown;
 
-/// A socket that was split.
+/// The two halves of a socket, and what ends both.
+pub(crate) type Halves<R, S> = (R, S, Box<dyn Close>);
+
+/// A socket before it is used.
 pub(crate) trait Socket {
     /// The receiving half.
     type Receiver: Receive + 'static;
     /// The sending half.
     type Sender: Transmit + 'static;
 
-    /// The two halves, and what ends both.
-    fn split(self) -> io::Result<(Self::Receiver, Self::Sender, Box<dyn Close>)>;
+    /// Takes it apart.
+    fn split(self) -> io::Result<Halves<Self::Receiver, Self::Sender>>;
 }
 
 /// The receiving half of a socket.
@@ -44,7 +47,7 @@ impl Socket for std::net::TcpStream {
     type Receiver = OwnedReadHalf<monoio::net::TcpStream>;
     type Sender = OwnedWriteHalf<monoio::net::TcpStream>;
 
-    fn split(self) -> io::Result<(Self::Receiver, Self::Sender, Box<dyn Close>)> {
+    fn split(self) -> io::Result<Halves<Self::Receiver, Self::Sender>> {
         // A second descriptor: monoio has no safe way to end an operation that waits in the kernel.
         let closer = self.try_clone()?;
         let (receiver, sender) = monoio::net::TcpStream::from_std(self)?.into_split();

@@ -1,0 +1,83 @@
+//! A core's way to the other cores, by their mailboxes: flushes of logs that hold a file's records.
+//!
+//! Callers: COMMIT and the checkpoint, through [`PeerFlush`]; [`super::core`] for the letters that
+//! come back. The answer travels as a letter too: a task is only ever woken by its own core.
+
+use super::core::Letter;
+use super::mailbox::Mailbox;
+use crate::fs::PeerFlush;
+use crate::status::Status;
+use cache::world::{LocalFuture, World};
+use futures_channel::oneshot;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A core asks another one to make its log durable up to a position.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlushAsk {
+    /// The core that asks.
+    pub(crate) from: u16,
+    /// Its number for the question.
+    pub(crate) number: u64,
+    /// The filesystem's index in this process.
+    pub(crate) filesystem: u32,
+    /// How far.
+    pub(crate) position: u64,
+}
+
+/// The other cores, as one core sees them.
+pub(crate) struct Peers {
+    core: u16,
+    mailboxes: Arc<[Arc<Mailbox<Letter>>]>,
+    world: Rc<dyn World>,
+    waiting: RefCell<HashMap<u64, oneshot::Sender<Result<(), Status>>>>,
+    next: Cell<u64>,
+}
+
+impl Peers {
+    /// For the core with this number; the mailboxes are those of all cores in order.
+    pub(crate) fn new(core: u16, mailboxes: Arc<[Arc<Mailbox<Letter>>]>, world: Rc<dyn World>) -> Peers {
+        Peers { core, mailboxes, world, waiting: RefCell::default(), next: Cell::new(0) }
+    }
+
+    /// The answer to a question of this core came.
+    pub(crate) fn answered(&self, number: u64, result: Result<(), Status>) {
+        if let Some(waiting) = self.waiting.borrow_mut().remove(&number) {
+            // Whoever asked may be gone.
+            let _ = waiting.send(result);
+        }
+    }
+
+    /// Answers a question of another core; waits for room in its mailbox.
+    pub(crate) async fn answer(&self, ask: FlushAsk, result: Result<(), Status>) {
+        let Some(mailbox) = self.mailboxes.get(usize::from(ask.from)) else { return };
+        let mut letter = Letter::Flushed { number: ask.number, result };
+        while let Err(back) = mailbox.post(letter) {
+            letter = back;
+            self.world.sleep(FULL_PAUSE).await;
+        }
+    }
+}
+
+impl PeerFlush for Peers {
+    fn flush(&self, filesystem: u32, core: u16, position: u64) -> LocalFuture<Result<(), Status>> {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let ask = FlushAsk { from: self.core, number, filesystem, position };
+        let posted = self.mailboxes.get(usize::from(core)).map(|mailbox| mailbox.post(Letter::Flush(ask)));
+        match posted {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return Box::pin(async { Err(Status::Delay) }),
+            None => return Box::pin(async { Err(Status::ServerFault) }),
+        }
+        let (waiting, answer) = oneshot::channel();
+        self.waiting.borrow_mut().insert(number, waiting);
+        Box::pin(async move { answer.await.unwrap_or(Err(Status::ServerFault)) })
+    }
+}
+
+/// Rest while the other core's mailbox is full.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
