@@ -174,7 +174,7 @@ impl Live {
         if self.lsn > lsn {
             return false;
         }
-        assert!(self.extents.len() == 0, "an extent is newer than its file's last record");
+        assert!(self.extents.is_empty(), "an extent is newer than its file's last record");
         true
     }
 

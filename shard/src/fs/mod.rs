@@ -7,18 +7,34 @@
 use cache::world::LocalFuture;
 
 pub mod access;
+pub mod ask;
 mod backlog;
 pub mod checkpoint;
 pub mod clean;
 pub mod column;
 pub mod commit;
+pub mod create;
 pub mod filesystem;
+pub mod getattr;
+pub mod link;
+pub mod lookup;
+pub mod mkdir;
+pub mod mknod;
 pub mod peers;
 pub mod read;
+pub mod readdir;
+pub mod readlink;
 pub mod recover;
+pub mod remove;
+pub mod rename;
+pub mod rmdir;
 mod segments;
 pub mod setattr;
 mod signal;
+pub mod statfs;
+pub mod symlink;
+#[cfg(test)]
+mod tests;
 pub mod write;
 
 pub use column::{Fs, Means, Seed};

@@ -27,7 +27,6 @@ impl SegmentSource for LedgerSegments {
         Box::pin(async move {
             match port.call(Job::OpenSegment { core, urgency }).await {
                 Done::Segment { info, fresh } => {
-                    shared.slots.insert(info.id, info.slot);
                     let fresh = fresh || !is_there(&shared, info.slot);
                     Ok(SegmentGrant { id: info.id, slot: info.slot, fresh })
                 }

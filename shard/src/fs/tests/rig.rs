@@ -1,0 +1,267 @@
+//! A filesystem on simulated cores, to be driven by tests.
+
+use crate::cred::Cred;
+use crate::fs::filesystem::{LEDGER_DIRECTORY, Options, Shared};
+use crate::fs::peers::PeerFlush;
+use crate::fs::recover::{RecoverError, Recovered, recover};
+use crate::fs::write::Stability;
+use crate::fs::{Fs, Means, Seed, commit, read, setattr, write};
+use crate::inode::{FileId, Inode, ROOT};
+use crate::ledger::apply::Ledger;
+use crate::ledger::command::{Ask, CreateHow, Done, Job, Name, SetAttr, Verb};
+use crate::ledger::env::Limits;
+use crate::ledger::port::Hub;
+use crate::ledger::store::{LedgerOptions, RootDirectory, Store};
+use crate::status::Status;
+use cache::sim::{SimDisk, SimWorld};
+use cache::table::{BlockCache, Directory};
+use cache::world::{LocalFuture, Time, World};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes of a segment in tests.
+pub(super) const SEGMENT_BYTES: u64 = cache::log::SEGMENT_BYTES_MIN;
+
+/// A machine with a filesystem on it.
+pub(super) struct Rig {
+    pub(super) world: SimWorld,
+    pub(super) disk: SimDisk,
+    pub(super) fs: Vec<Rc<Fs>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) recovered: Recovered,
+    everyone: Rc<RefCell<Vec<Rc<Fs>>>>,
+    _ledger: Rc<RefCell<Ledger>>,
+    running: Rc<Cell<bool>>,
+    folder: Rc<tempfile::TempDir>,
+    options: Options,
+    seed: u64,
+}
+
+/// Flushes go straight to the other core, a moment later.
+struct Neighbours {
+    world: Rc<dyn World>,
+    fs: Rc<RefCell<Vec<Rc<Fs>>>>,
+}
+
+impl PeerFlush for Neighbours {
+    fn flush(&self, _filesystem: u32, core: u16, position: u64) -> LocalFuture<Result<(), Status>> {
+        let peer = self.fs.borrow()[usize::from(core)].clone();
+        let pause = self.world.sleep(Duration::from_micros(20));
+        Box::pin(async move {
+            pause.await;
+            peer.flush_for_peer(position).await
+        })
+    }
+}
+
+/// Options for tests with this much room.
+pub(super) fn options(cores: u16, capacity_bytes: u64) -> Options {
+    let root = RootDirectory { mode: 0o777, uid: 0, gid: 0, now: Time::default() };
+    Options {
+        capacity_bytes,
+        segment_bytes: SEGMENT_BYTES,
+        reserve_segments: 2 + u32::from(cores),
+        reserve_bytes: 0,
+        unwritten_bytes_max: 4 << 20,
+        inodes_max: 4096,
+        ..Options::new(cores, root)
+    }
+}
+
+impl Rig {
+    /// A new filesystem.
+    pub(super) fn new(seed: u64, options: Options) -> Rig {
+        let world = SimWorld::new(seed);
+        let disk = SimDisk::new(&world, seed ^ 0xd15c);
+        let folder = Rc::new(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
+        Rig::start(world, disk, folder, options, seed).unwrap()
+    }
+
+    fn start(
+        world: SimWorld,
+        disk: SimDisk,
+        folder: Rc<tempfile::TempDir>,
+        options: Options,
+        seed: u64,
+    ) -> Result<Rig, RecoverError> {
+        let id = 0x00ba_5a17;
+        let ledger_options = LedgerOptions {
+            root: options.root,
+            capacity_bytes: options.capacity_bytes,
+            segment_bytes: options.segment_bytes,
+            reserve_segments: options.reserve_segments,
+            reserve_bytes: options.reserve_bytes,
+            reply_slots: 64,
+            limits: Limits { map_bytes: 256 << 20, readers_max: 64 },
+            ..LedgerOptions::new(id, Time::default())
+        };
+        let store = Store::open(&folder.path().join(LEDGER_DIRECTORY), &ledger_options).unwrap();
+        let (next_lsn, committed) = (store.next_lsn().unwrap(), store.committed().unwrap());
+        let verifier = world.random();
+        let shared = Arc::new(Shared::new(0, id, folder.path(), options.clone(), next_lsn, committed, verifier));
+        let mut ledger = Ledger::new(store.clone(), ledger_options, shared.clone()).unwrap();
+        let recovered = world.run_until(recover(&shared, &mut ledger, disk.disk()))?;
+        let hub = Hub::new(options.cores);
+        let everyone = Rc::new(RefCell::new(Vec::new()));
+        let directory = Directory::new();
+        for core in 0..options.cores {
+            let seed = Seed { shared: shared.clone(), core, hub: hub.clone(), store: store.clone() };
+            let means = Means {
+                world: world.world(),
+                disk: disk.disk(),
+                cache: BlockCache::new(directory.clone(), world.world(), CACHE_BYTES),
+                peers: Rc::new(Neighbours { world: world.world(), fs: everyone.clone() }),
+                doorbell: Box::new(|| {}),
+            };
+            let fs = Fs::start(seed, means);
+            everyone.borrow_mut().push(fs);
+        }
+        let fs = everyone.borrow().clone();
+        let ledger = Rc::new(RefCell::new(ledger));
+        let running = Rc::new(Cell::new(true));
+        world.spawn(Box::pin(pump(world.clone(), hub, ledger.clone(), fs.clone(), running.clone())));
+        Ok(Rig { world, disk, fs, everyone, shared, recovered, _ledger: ledger, running, folder, options, seed })
+    }
+
+    /// Drops what runs. The cores know each other; without this they would stay for ever.
+    fn power_off(&self) {
+        self.running.set(false);
+        self.world.power_off();
+        self.everyone.borrow_mut().clear();
+    }
+
+    /// The power goes and comes back.
+    pub(super) fn crash(self) -> Rig {
+        self.try_crash().unwrap()
+    }
+
+    /// The same, where the recovery may fail.
+    pub(super) fn try_crash(self) -> Result<Rig, RecoverError> {
+        let next = SimWorld::new(self.seed.wrapping_mul(31) + 7);
+        let survivor = self.disk.crash(&next);
+        let (folder, options) = (self.folder.clone(), self.options.clone());
+        let seed = self.seed.wrapping_mul(33) + 5;
+        // LMDB's environment is opened again only when it is closed everywhere.
+        drop(self);
+        Rig::start(next, survivor, folder, options, seed)
+    }
+
+    /// Stops in order and starts again.
+    pub(super) fn restart(self) -> Rig {
+        let all = self.fs.clone();
+        self.world.run_until(async move {
+            for fs in &all {
+                fs.stop().await.unwrap();
+            }
+        });
+        self.crash()
+    }
+
+    /// Any of the cores.
+    pub(super) fn any_core(&self) -> Rc<Fs> {
+        self.fs[self.world.below(self.fs.len() as u64) as usize].clone()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.power_off();
+    }
+}
+
+/// The ledger's turn: now and then.
+async fn pump(
+    world: SimWorld,
+    hub: Arc<Hub>,
+    ledger: Rc<RefCell<Ledger>>,
+    cores: Vec<Rc<Fs>>,
+    running: Rc<Cell<bool>>,
+) {
+    let mut turn = 0;
+    let mut pause = Duration::from_micros(50);
+    while running.get() {
+        turn += 1;
+        let worked = hub.pump(&mut ledger.borrow_mut(), turn);
+        for fs in &cores {
+            if world.below(4) == 0 {
+                world.yield_now().await;
+            }
+            fs.port.deliver();
+        }
+        pause = if worked { Duration::from_micros(50) } else { (pause * 2).min(Duration::from_millis(2)) };
+        world.sleep(pause).await;
+    }
+}
+
+// The verbs as a client calls them: as the superuser, to the end.
+
+pub(super) async fn create(fs: &Rc<Fs>, name: &str) -> Result<FileId, Status> {
+    let dir = FileId { ino: ROOT, generation: 1 };
+    let attr = SetAttr { mode: Some(0o644), ..SetAttr::default() };
+    let verb = Verb::Create { dir, name: Name::new(name.as_bytes())?, how: CreateHow::Guarded, attr };
+    let made = ask(fs, verb).await?.ok_or(Status::ServerFault)?;
+    Ok(made.id())
+}
+
+pub(super) async fn remove(fs: &Rc<Fs>, name: &str) -> Result<(), Status> {
+    let dir = FileId { ino: ROOT, generation: 1 };
+    ask(fs, Verb::Remove { dir, name: Name::new(name.as_bytes())? }).await.map(|_| ())
+}
+
+pub(super) async fn ask(fs: &Rc<Fs>, verb: Verb) -> Result<Option<Inode>, Status> {
+    let ask = Ask { cred: Cred::root(), now: fs.world.now(), replay: None, verb };
+    match fs.port.call(Job::Ask(Box::new(ask))).await {
+        Done::Answer(answer) => answer.status.map(|()| answer.object),
+        Done::Refused(status) => Err(status),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) async fn put(
+    fs: &Rc<Fs>,
+    id: FileId,
+    offset: u64,
+    bytes: &[u8],
+    stability: Stability,
+) -> Result<write::WriteDone, Status> {
+    write::write(fs, &Cred::root(), id, offset, bytes, stability).wait().await
+}
+
+pub(super) async fn cut(fs: &Rc<Fs>, id: FileId, size: u64) -> Result<Inode, Status> {
+    let done = setattr::truncate(fs, &Cred::root(), id, size, None).wait().await?;
+    Ok(done.after)
+}
+
+pub(super) async fn sync(fs: &Rc<Fs>, id: FileId) -> Result<commit::CommitDone, Status> {
+    commit::commit(fs, &Cred::root(), id).wait().await
+}
+
+/// Reads the range, over as many replies as it takes.
+pub(super) async fn get(fs: &Rc<Fs>, id: FileId, offset: u64, count: usize) -> Result<Vec<u8>, Status> {
+    let mut bytes = Vec::new();
+    while bytes.len() < count {
+        let want = (count - bytes.len()).min(1 << 20) as u32;
+        let done = read::read(fs, &Cred::root(), id, offset + bytes.len() as u64, want).wait().await?;
+        let before = bytes.len();
+        for piece in &done.pieces {
+            bytes.extend_from_slice(piece.as_slice());
+        }
+        assert_eq!(bytes.len() - before, done.bytes as usize, "the pieces are the bytes");
+        if done.eof {
+            break;
+        }
+        assert!(done.bytes > 0, "a read before the end makes progress");
+    }
+    Ok(bytes)
+}
+
+/// All of the file.
+pub(super) async fn all(fs: &Rc<Fs>, id: FileId) -> Result<Vec<u8>, Status> {
+    let size = fs.attr(id)?.size;
+    get(fs, id, 0, size as usize + 1).await
+}
+
+/// Memory of a core's cache: what a cache has at least.
+const CACHE_BYTES: usize = cache::table::BUDGET_BYTES_MIN;
