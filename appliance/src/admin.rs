@@ -75,12 +75,14 @@ fn json(stores: &[StoreState]) -> String {
         let state = if store.failed { "read-only" } else { "ok" };
         format!(
             "{{\"share\":{},\"store\":\"{}\",\"state\":\"{state}\",\"capacity_bytes\":{},\"free_bytes\":{},\
-             \"live_bytes\":{},\"ledger_commits\":{},\"log_sequence\":{}}}",
+             \"live_bytes\":{},\"inodes\":{},\"segments\":{},\"ledger_commits\":{},\"log_sequence\":{}}}",
             quoted(&store.share),
             store.store,
             store.capacity_bytes,
             store.free_bytes,
             store.live_bytes,
+            store.inodes,
+            store.segments,
             store.commits,
             store.log_sequence,
         )
@@ -119,6 +121,10 @@ mod tests {
             capacity_bytes: 10,
             free_bytes: 9,
             live_bytes: 1,
+            inodes: 3,
+            segments: 2,
+            corrupt: 0,
+            replays: 0,
             commits: 2,
             log_sequence: 3,
         }

@@ -52,10 +52,16 @@ fn host(listen: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Auto, Share, Store};
+    use crate::config::{Auto, Root, Share, Store};
 
     fn message_on(listen: &str) -> String {
-        let share = Share { name: "/a".parse().unwrap(), store: Store::Disk, size: Auto::Auto, clients: Vec::new() };
+        let share = Share {
+            name: "/a".parse().unwrap(),
+            store: Store::Disk,
+            size: Auto::Auto,
+            root: Root::default(),
+            clients: Vec::new(),
+        };
         let config = Config { share: vec![share], ..Config::default() };
         let portmapper = Portmapper::Neither("port 111 is taken".into());
         let admin = "127.0.0.1:2050".parse().unwrap();

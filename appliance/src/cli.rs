@@ -1,7 +1,7 @@
 //! The command line. Either `--config FILE`, or `--pool` and `--share` for trying it; the help teaches both.
 
 use crate::config::{
-    AccessArg, Auto, Client, Config, CoreList, Pool, Share, ShareName, Size, SocketArg, SquashArg, Store, WhoArg,
+    AccessArg, Auto, Client, Config, CoreList, Pool, Root, Share, ShareName, Size, SocketArg, SquashArg, Store, WhoArg,
 };
 use clap::Parser;
 use shard::policy::{ANONYMOUS, Network, Who};
@@ -85,7 +85,8 @@ impl Arguments {
         }
         let networks = loopback().into_iter().chain(self.allow.iter().copied());
         let clients = networks.map(unsquashed).collect();
-        config.share = vec![Share { name: share.clone(), store: Store::Disk, size: Auto::Auto, clients }];
+        config.share =
+            vec![Share { name: share.clone(), store: Store::Disk, size: Auto::Auto, root: Root::default(), clients }];
         config
     }
 

@@ -84,7 +84,7 @@ pub(crate) fn raise_open_files() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AccessArg, Client, Share, Size, SquashArg, Store};
+    use crate::config::{AccessArg, Client, Root, Share, Size, SquashArg, Store};
     use shard::policy::ANONYMOUS;
 
     fn config(who: &[&str]) -> Config {
@@ -96,7 +96,8 @@ mod tests {
             anongid: ANONYMOUS,
         };
         let clients = who.iter().map(client).collect();
-        let share = Share { name: "/a".parse().unwrap(), store: Store::Disk, size: Auto::Auto, clients };
+        let share =
+            Share { name: "/a".parse().unwrap(), store: Store::Disk, size: Auto::Auto, root: Root::default(), clients };
         Config { share: vec![share], ..Config::default() }
     }
 

@@ -48,6 +48,7 @@ fn procedures(observed: &Observed) -> Vec<MetricFamily> {
 fn network(observed: &Observed) -> Vec<MetricFamily> {
     let sum = &observed.cores;
     vec![
+        gauge("basalt_silent_cores", "Cores that were too busy to tell their counters.", observed.silent_cores),
         counter("basalt_rpc_errors_total", "Calls answered with an error of the RPC layer.", sum.rpc_errors),
         gauge("basalt_connections", "Connections open now.", sum.connections),
         counter("basalt_connections_accepted_total", "Connections taken.", sum.accepted),
@@ -82,7 +83,15 @@ fn stores(observed: &Observed) -> Vec<MetricFamily> {
         per_store_gauge("basalt_store_capacity_bytes", "Bytes that the share may use.", |it| it.capacity_bytes),
         per_store_gauge("basalt_store_free_bytes", "Bytes that can still be used.", |it| it.free_bytes),
         per_store_gauge("basalt_store_live_bytes", "Bytes of the log that files use.", |it| it.live_bytes),
-        per_store_counter("basalt_store_commits_total", "Commits of the ledger since it was made.", |it| it.commits),
+        per_store_gauge("basalt_store_inodes", "Files, directories and everything else.", |it| it.inodes),
+        per_store_gauge("basalt_store_segments", "Segments of the log in use.", |it| it.segments),
+        per_store_counter("basalt_store_corrupt_total", "Rows of the ledger that failed their checksum.", |it| {
+            it.corrupt
+        }),
+        per_store_counter("basalt_store_replays_total", "Requests answered with the reply kept for them.", |it| {
+            it.replays
+        }),
+        per_store_counter("basalt_store_commits_total", "Commits of the ledger.", |it| it.commits),
         per_store_counter("basalt_store_log_sequence", "Highest log sequence number.", |it| it.log_sequence),
     ]
 }
@@ -92,7 +101,7 @@ fn of((program, procedure): (&str, &str)) -> Vec<LabelPair> {
 }
 
 fn label(name: &str, value: &str) -> LabelPair {
-    let mut pair = LabelPair::new();
+    let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
     pair.set_value(value.to_owned());
     pair
@@ -115,7 +124,7 @@ fn gauges(name: &str, help: &str, metrics: impl IntoIterator<Item = Metric>) -> 
 }
 
 fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::new();
+    let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
     family.set_field_type(kind);
@@ -124,7 +133,7 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> Met
 }
 
 fn metric_counter(labels: &[LabelPair], value: u64) -> Metric {
-    let mut counter = Counter::new();
+    let mut counter = Counter::default();
     counter.set_value(value as f64);
     let mut metric = Metric::from_label(labels.to_vec());
     metric.set_counter(counter);
@@ -132,7 +141,7 @@ fn metric_counter(labels: &[LabelPair], value: u64) -> Metric {
 }
 
 fn metric_gauge(labels: &[LabelPair], value: u64) -> Metric {
-    let mut gauge = Gauge::new();
+    let mut gauge = Gauge::default();
     gauge.set_value(value as f64);
     let mut metric = Metric::from_label(labels.to_vec());
     metric.set_gauge(gauge);
@@ -146,12 +155,12 @@ fn metric_histogram(labels: &[LabelPair], row: &RowSnapshot) -> Metric {
     for (at, &count) in row.buckets.iter().enumerate() {
         let Some(nanos) = bucket_nanos(at) else { break };
         below += count;
-        let mut bucket = Bucket::new();
+        let mut bucket = Bucket::default();
         bucket.set_cumulative_count(below);
         bucket.set_upper_bound(nanos as f64 / NANOS);
         buckets.push(bucket);
     }
-    let mut histogram = Histogram::new();
+    let mut histogram = Histogram::default();
     histogram.set_sample_count(row.buckets.iter().sum());
     histogram.set_sample_sum(row.nanos as f64 / NANOS);
     histogram.set_bucket(buckets);
@@ -183,6 +192,10 @@ mod tests {
             capacity_bytes: 1000,
             free_bytes: 400,
             live_bytes: 500,
+            inodes: 3,
+            segments: 2,
+            corrupt: 0,
+            replays: 0,
             commits: 7,
             log_sequence: 99,
         };
@@ -191,6 +204,7 @@ mod tests {
             started_secs: 5,
             names: vec![("nfs3", "NULL"), ("nfs3", "GETATTR")],
             cores: stats.snapshot(),
+            silent_cores: 0,
             refused: 4,
             stores: vec![store],
         }

@@ -13,6 +13,8 @@ pub(crate) struct Observed {
     pub(crate) names: Vec<(&'static str, &'static str)>,
     /// The counters of all cores together.
     pub(crate) cores: Snapshot,
+    /// Cores that did not answer in time and are missing in `cores`.
+    pub(crate) silent_cores: u64,
     /// Connections closed because a limit was reached.
     pub(crate) refused: u64,
     /// By share; none while the server starts.
@@ -30,7 +32,14 @@ pub(crate) struct StoreState {
     pub(crate) capacity_bytes: u64,
     pub(crate) free_bytes: u64,
     pub(crate) live_bytes: u64,
-    /// Number of the ledger's newest commit.
+    pub(crate) inodes: u64,
+    /// Segments of the log in use.
+    pub(crate) segments: u64,
+    /// Rows of the ledger that failed their checksum since the start.
+    pub(crate) corrupt: u64,
+    /// Requests that were sent again and answered with the reply kept for them, since the start.
+    pub(crate) replays: u64,
+    /// Commits of the ledger since the start.
     pub(crate) commits: u64,
     /// The next log sequence number.
     pub(crate) log_sequence: u64,

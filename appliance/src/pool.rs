@@ -55,11 +55,6 @@ impl Pool {
         Ok(pool)
     }
 
-    /// The folder itself.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The key of the file handles' MACs.
     pub(crate) fn secret(&self) -> &[u8; SECRET_BYTES] {
         &self.secret

@@ -138,7 +138,7 @@ fn with_addresses(shares: &[Served], known: &HashMap<String, Vec<IpAddr>>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AccessArg, Auto, Client, SquashArg, Store};
+    use crate::config::{AccessArg, Auto, Client, Root, SquashArg, Store};
     use shard::policy::{Claim, Intent};
 
     fn served(who: &str) -> Served {
@@ -150,7 +150,7 @@ mod tests {
             anongid: 1,
         };
         let name = "/a".parse().unwrap();
-        let share = Share { name, store: Store::Disk, size: Auto::Auto, clients: vec![client] };
+        let share = Share { name, store: Store::Disk, size: Auto::Auto, root: Root::default(), clients: vec![client] };
         Served { share, filesystem: FilesystemId(1) }
     }
 

@@ -27,15 +27,15 @@ pub(crate) fn begin() -> io::Result<Receiver<Event>> {
         let mut stopping = false;
         for signal in signals.forever() {
             match signal {
-                // Main has ended its loop when nobody listens: it is stopping.
-                SIGHUP => drop(tell.send(Event::Reload)),
+                // Nobody listens any more when main is stopping.
+                SIGHUP => _ = tell.send(Event::Reload),
                 _ if stopping => {
                     tracing::warn!("ended at once by a second signal");
                     std::process::exit(FORCED);
                 }
                 _ => {
                     stopping = true;
-                    drop(tell.send(Event::Stop));
+                    _ = tell.send(Event::Stop);
                 }
             }
         }

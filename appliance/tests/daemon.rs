@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
-use wire::mount::{self, Dirpath, Mountres3, MountResult};
+use wire::mount::{self, Dirpath, MountResult, Mountres3};
 use wire::nfs3;
 use wire::record::{self, Step};
 use wire::rpc::{AuthSys, CallHeader, OpaqueAuth, ReplyHeader};

@@ -8,8 +8,8 @@ mod environment;
 mod quantity;
 mod read;
 
-pub(crate) use quantity::{Auto, CoreList, GIB, KIB, MIB, Size, Span};
-pub(crate) use read::{ConfigError, read};
+pub(crate) use quantity::{Auto, CoreList, GIB, KIB, MIB, Mode, Size, Span};
+pub(crate) use read::read;
 
 use serde::{Deserialize, Serialize};
 use shard::policy::{ANONYMOUS, Access, Rule, SharePath, Squash, Who};
@@ -154,13 +154,15 @@ pub(crate) enum PortmapMode {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Pool {
     pub(crate) path: PathBuf,
-    /// Bytes of one log segment.
-    pub(crate) segment: Size,
+    /// Bytes of one log segment; automatic: 64 MiB, less on a small file system.
+    pub(crate) segment: Auto<Size>,
+    /// Bytes of the pool's file system that are left alone; automatic: 256 MiB, less on a small one.
+    pub(crate) reserve: Auto<Size>,
 }
 
 impl Default for Pool {
     fn default() -> Pool {
-        Pool { path: PathBuf::from("/var/lib/basalt"), segment: Size(64 * MIB) }
+        Pool { path: PathBuf::from("/var/lib/basalt"), segment: Auto::Auto, reserve: Auto::Auto }
     }
 }
 
@@ -174,7 +176,25 @@ pub(crate) struct Share {
     /// What it may use; automatic: all free space of the pool, or [`MEMORY_SHARE_BYTES`].
     #[serde(default = "automatic")]
     pub(crate) size: Auto<Size>,
+    /// Owner and mode that the root directory gets when the share is made.
+    #[serde(default)]
+    pub(crate) root: Root,
     pub(crate) clients: Vec<Client>,
+}
+
+/// The root directory of a new share. Later it is changed over NFS like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Root {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mode: Mode,
+}
+
+impl Default for Root {
+    fn default() -> Root {
+        Root { uid: 0, gid: 0, mode: Mode(0o755) }
+    }
 }
 
 /// Size of a share in memory that does not say.
@@ -249,6 +269,16 @@ impl Client {
 }
 
 impl Config {
+    /// Whether `next` is this configuration but for the clients of its shares, which take effect without a restart.
+    pub(crate) fn differs_in_clients_alone(&self, next: &Config) -> bool {
+        let without_clients = |config: &Config| {
+            let mut config = config.clone();
+            config.share.iter_mut().for_each(|share| share.clients.clear());
+            config
+        };
+        without_clients(self) == without_clients(next)
+    }
+
     /// What no single value can tell.
     pub(crate) fn check(&self) -> Result<(), String> {
         let server = &self.server;
@@ -276,9 +306,14 @@ impl Config {
         if let Auto::Given(memory) = server.memory {
             within_size("server.memory", memory, Size(MEMORY_BYTES_MIN), Size(1 << 50))?;
         }
-        within_size("pool.segment", self.pool.segment, Size(4 * MIB), Size(GIB))?;
-        if !self.pool.segment.0.is_multiple_of(SEGMENT_STEP) {
-            return Err("pool.segment must be a multiple of 64KiB".into());
+        if let Auto::Given(segment) = self.pool.segment {
+            within_size("pool.segment", segment, Size(4 * MIB), Size(GIB))?;
+            if !segment.0.is_multiple_of(SEGMENT_STEP) {
+                return Err(format!("pool.segment is {segment}: it must be a multiple of 64KiB"));
+            }
+        }
+        if let Auto::Given(reserve) = self.pool.reserve {
+            within_size("pool.reserve", reserve, Size(0), Size(1 << 50))?;
         }
         within_span("server.idle_timeout", server.idle_timeout, 1, 7 * 86_400)?;
         within_span("server.stall_timeout", server.stall_timeout, 1, 86_400)?;

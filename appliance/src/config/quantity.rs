@@ -83,7 +83,7 @@ impl fmt::Display for Span {
 }
 
 /// A value, or `auto`: decided at start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auto<T> {
     Auto,
     Given(T),
@@ -159,6 +159,27 @@ impl fmt::Display for CoreList {
     }
 }
 
+/// Permission bits, written in octal digits as a string: `0755`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Mode(pub(crate) u32);
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mode, String> {
+        let is_octal = (3..=5).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o7777);
+        mode.map(Mode).ok_or_else(|| format!("'{text}' is not a mode such as 0755"))
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
 /// A string, or a whole number as one would write it without quotes.
 struct Plain(String);
 
@@ -215,7 +236,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(Span, CoreList);
+as_text!(Span, CoreList, Mode);
 
 impl From<Size> for String {
     fn from(size: Size) -> String {
@@ -253,6 +274,15 @@ mod tests {
         assert_eq!("250ms".parse::<Span>().unwrap().to_string(), "250ms");
         for bad in ["", "30", "s", "1d", "-1s"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mode_is_octal() {
+        assert_eq!("1777".parse::<Mode>().unwrap().0, 0o1777);
+        assert_eq!("755".parse::<Mode>().unwrap().to_string(), "0755");
+        for bad in ["", "7", "0799", "17777", "rwx", "+755"] {
+            assert!(bad.parse::<Mode>().is_err(), "{bad}");
         }
     }
 

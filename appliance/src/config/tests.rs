@@ -83,6 +83,16 @@ fn a_variable_overrides_a_key_of_the_file_and_an_unknown_one_is_an_error() {
 }
 
 #[test]
+fn other_clients_are_told_from_other_changes() {
+    let old = with("");
+    let mut next = old.clone();
+    next.share[0].clients[0].access = AccessArg::Ro;
+    assert!(old.differs_in_clients_alone(&next));
+    next.share[0].size = Auto::Given(Size(GIB));
+    assert!(!old.differs_in_clients_alone(&next));
+}
+
+#[test]
 fn the_annotated_file_is_valid_and_its_values_are_the_defaults() {
     let config = parse("config/basalt.toml", ANNOTATED, &[]).unwrap();
     let shares = Config { share: config.share.clone(), ..Config::default() };

@@ -5,6 +5,8 @@
 //! count as free, because it frees them when they are needed.
 
 use super::column::Fs;
+use super::filesystem::Shared;
+use crate::ledger::store::Gauges;
 use crate::status::Status;
 use std::sync::atomic::Ordering;
 
@@ -25,11 +27,14 @@ pub struct Statfs {
 
 /// Looks at the ledger's figures and at the disk.
 pub fn statfs(fs: &Fs) -> Result<Statfs, Status> {
-    let disk = rustix::fs::statvfs(&fs.shared.directory).map_err(|_| Status::Io)?;
+    space(&fs.shared, fs.reader.borrow().gauges())
+}
+
+/// The same for who is not on a core, such as the daemon's metrics.
+pub fn space(shared: &Shared, gauges: &Gauges) -> Result<Statfs, Status> {
+    let disk = rustix::fs::statvfs(&shared.directory).map_err(|_| Status::Io)?;
     let disk_free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let reader = fs.reader.borrow();
-    let gauges = reader.gauges();
-    let options = &fs.shared.options;
+    let options = &shared.options;
     let made = gauges.slots_made.load(Ordering::Relaxed).saturating_mul(options.segment_bytes);
     let may_grow = disk_free
         .saturating_sub(gauges.disk_reserve_bytes.load(Ordering::Relaxed))
