@@ -167,3 +167,114 @@ impl ExtentMap {
         self.extents.last_key_value().map_or(0, |(&start, extent)| start + extent.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Rng;
+
+    /// Every byte of a small file: the version that wrote it and where it lies in the log.
+    type Model = Vec<Option<(u64, u64)>>;
+
+    const FILE_BYTES: u64 = 300;
+
+    fn extent(version: u64, at: u64, bytes: u64) -> Extent {
+        let place = Place::Log { segment: SegmentId(version), frame: 0, block: 1, skew: 0 }.advanced(at);
+        Extent { bytes, place, version, lsn: version }
+    }
+
+    /// The byte of the log that a place names.
+    fn log_byte(place: Place) -> u64 {
+        match place {
+            Place::Hole => 0,
+            Place::Log { block, skew, .. } => (u64::from(block) - 1) * BLOCK_BYTES as u64 + u64::from(skew),
+        }
+    }
+
+    fn check(map: &ExtentMap, model: &Model, seed: u64) {
+        let mut seen: Model = vec![None; model.len()];
+        let mut last = 0;
+        for (offset, extent) in map.iter() {
+            assert!(offset >= last, "overlap, seed {seed}");
+            last = offset + extent.bytes;
+            for byte in 0..extent.bytes {
+                seen[(offset + byte) as usize] = Some((extent.version, log_byte(extent.place.advanced(byte))));
+            }
+        }
+        assert_eq!(&seen, model, "seed {seed}");
+        assert_eq!(map.end(), model.iter().rposition(Option::is_some).map_or(0, |last| last as u64 + 1), "seed {seed}");
+        assert_eq!(map.len(), map.iter().count());
+    }
+
+    fn check_range(map: &ExtentMap, model: &Model, start: u64, end: u64, seed: u64) {
+        let mut seen = 0;
+        for (offset, extent) in map.range(start, end) {
+            assert!(offset >= start && offset + extent.bytes <= end, "clipped, seed {seed}");
+            for byte in 0..extent.bytes {
+                let wanted = Some((extent.version, log_byte(extent.place.advanced(byte))));
+                assert_eq!(model[(offset + byte) as usize], wanted, "seed {seed}");
+                seen += 1;
+            }
+        }
+        let wanted = if start < end { &model[start as usize..end as usize] } else { &[] };
+        assert_eq!(seen, wanted.iter().flatten().count(), "nothing is left out, seed {seed}");
+    }
+
+    #[test]
+    fn the_map_holds_what_an_array_of_bytes_would() {
+        for seed in 0..400 {
+            let mut rng = Rng::new(seed);
+            let mut map = ExtentMap::new();
+            let mut model: Model = vec![None; FILE_BYTES as usize];
+            for version in 1..80 {
+                let start = rng.below(FILE_BYTES);
+                let end = start + 1 + rng.below(FILE_BYTES - start);
+                match rng.below(10) {
+                    0 => {
+                        map.cut(start);
+                        model[start as usize..].fill(None);
+                    }
+                    1 => {
+                        map.clear(start, end);
+                        model[start as usize..end as usize].fill(None);
+                    }
+                    2 => {
+                        let lsn = rng.below(version);
+                        map.remove_up_to(lsn);
+                        model
+                            .iter_mut()
+                            .filter(|byte| byte.is_some_and(|(v, _)| v <= lsn))
+                            .for_each(|byte| *byte = None);
+                    }
+                    _ => {
+                        let at = rng.below(3 * BLOCK_BYTES as u64);
+                        map.insert(start, extent(version, at, end - start));
+                        for byte in start..end {
+                            model[byte as usize] = Some((version, at + byte - start));
+                        }
+                    }
+                }
+                check(&map, &model, seed);
+                check_range(&map, &model, rng.below(FILE_BYTES), rng.below(FILE_BYTES + 1), seed);
+            }
+        }
+    }
+
+    #[test]
+    fn a_tail_moves_on_by_blocks_and_bytes() {
+        let tail = extent(1, 4000, 10_000).tail(5000);
+        assert_eq!(tail.bytes, 5000);
+        assert_eq!(tail.place, Place::Log { segment: SegmentId(1), frame: 0, block: 3, skew: 808 });
+        let hole = Extent { bytes: 10, place: Place::Hole, version: 1, lsn: 1 };
+        assert_eq!(hole.tail(4), Extent { bytes: 6, ..hole });
+        assert_eq!(hole.head(4), Extent { bytes: 4, ..hole });
+    }
+
+    #[test]
+    fn a_hostile_place_saturates() {
+        let place = Place::Log { segment: SegmentId(1), frame: u32::MAX, block: u32::MAX, skew: u16::MAX };
+        let Place::Log { block, skew, .. } = place.advanced(u64::MAX) else { panic!("still in the log") };
+        assert_eq!(block, u32::MAX);
+        assert!(usize::from(skew) < BLOCK_BYTES);
+    }
+}

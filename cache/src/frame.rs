@@ -323,3 +323,162 @@ const NANOS_MAX: u32 = 999_999_999;
 
 const _: () = assert!(RECORDS_AT + FRAME_RECORDS_MAX * RECORD_BYTES == CHECKSUMS_AT);
 const _: () = assert!(CHECKSUMS_AT + 4 * FRAME_BLOCKS_MAX == BLOCK_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Rng;
+
+    fn header(payload_blocks: u32) -> Header {
+        Header {
+            segment: SegmentId(0x0102_0304_0506_0708),
+            block: 0x11_2233,
+            payload_blocks,
+            lowest_lsn: 40,
+            durable_to: 0x10_0000,
+            core: 0x5566,
+            previous: 0x7788_99aa,
+            filesystem: 0xbbcc_ddee_ff00_1122,
+        }
+    }
+
+    fn data(lsn: u64, first_block: u16, bytes: u64) -> Record {
+        Record {
+            ino: 9,
+            generation: 3,
+            lsn,
+            offset: 1 << 40,
+            bytes,
+            time: Time { secs: -5, nanos: 999_999_999 },
+            kind: RecordKind::Data,
+            clears_setid: true,
+            skew: 0,
+            first_block,
+            aux: 0,
+        }
+    }
+
+    fn sample() -> (Header, Vec<Record>, Vec<u32>) {
+        let truncate =
+            Record { kind: RecordKind::Truncate, bytes: 0, offset: 77, clears_setid: false, ..data(41, 0, 0) };
+        let moved = Record { kind: RecordKind::Move, aux: 12, skew: 100, ..data(42, 3, 4000) };
+        (header(6), vec![data(40, 0, 2 * 4096 + 1), truncate, moved], vec![1, 2, 3, 4, 5, 6])
+    }
+
+    fn encoded() -> [u8; BLOCK_BYTES] {
+        let (header, records, checksums) = sample();
+        let mut block = [0xff; BLOCK_BYTES];
+        header.encode(&records, &checksums, &mut block);
+        block
+    }
+
+    /// Puts the checksum right after a change, so that the rule behind it is what refuses.
+    fn sealed(mut block: [u8; BLOCK_BYTES]) -> [u8; BLOCK_BYTES] {
+        let checksum = header_checksum(&block);
+        put(&mut block, CHECKSUM_AT, checksum.to_le_bytes());
+        block
+    }
+
+    #[test]
+    fn a_frame_comes_back_as_it_was() {
+        let (header, records, checksums) = sample();
+        let mut block = [0; BLOCK_BYTES];
+        let checksum = header.encode(&records, &checksums, &mut block);
+        let frame = Frame::decode(&block).unwrap();
+        assert_eq!(frame.header, header);
+        assert_eq!(frame.checksum, checksum);
+        assert_eq!(frame.records().collect::<Vec<_>>(), records);
+        let read: Vec<u32> = (0..6).filter_map(|index| frame.payload_checksum(index)).collect();
+        assert_eq!(read, checksums);
+        assert_eq!(frame.payload_checksum(6), None);
+    }
+
+    #[test]
+    fn the_fullest_frame_comes_back() {
+        let records: Vec<Record> = (0..31).map(|index| data(40 + index, 16 * index as u16, 16 * 4096)).collect();
+        let checksums: Vec<u32> = (0..512).map(|index| index * 77).collect();
+        let mut block = [0; BLOCK_BYTES];
+        header(512).encode(&records, &checksums, &mut block);
+        let frame = Frame::decode(&block).unwrap();
+        assert!(frame.records().eq(records));
+        assert_eq!(frame.payload_checksum(511), Some(511 * 77));
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let block = encoded();
+        assert_eq!(
+            &block[..24],
+            b"BSLF\x01\x00\x03\x00\x08\x07\x06\x05\x04\x03\x02\x01\x33\x22\x11\x00\x06\x00\x00\x00"
+        );
+        assert_eq!(&block[24..40], b"\x28\0\0\0\0\0\0\0\0\0\x10\0\x66\x55\0\0");
+        assert_eq!(&block[40..52], b"\xaa\x99\x88\x77\x22\x11\x00\xff\xee\xdd\xcc\xbb");
+        let moved = &block[64 + 128..64 + 192];
+        assert_eq!(moved[44..50], [3, 1, 100, 0, 3, 0]);
+        assert_eq!(moved[56..64], [12, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(&block[2048..2056], &[1, 0, 0, 0, 2, 0, 0, 0]);
+    }
+
+    #[test]
+    fn every_flipped_byte_is_noticed() {
+        let whole = encoded();
+        for at in 0..BLOCK_BYTES {
+            let mut block = whole;
+            block[at] ^= 0x40;
+            assert!(Frame::decode(&block).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_no_writer_writes_is_refused_though_the_checksum_is_right() {
+        let whole = encoded();
+        assert!(Frame::decode(&sealed(whole)).is_ok());
+        let records_end = RECORDS_AT + 3 * RECORD_BYTES;
+        let zeros = [38, 39, 52, 59, records_end, CHECKSUMS_AT - 1, CHECKSUMS_AT + 24, BLOCK_BYTES - 1];
+        let record_fields = [RECORDS_AT + 44, RECORDS_AT + 45, RECORDS_AT + 50, RECORDS_AT + 43, RECORDS_AT + 47];
+        for at in zeros.into_iter().chain(record_fields) {
+            let mut block = whole;
+            block[at] = 0x77;
+            assert_eq!(Frame::decode(&sealed(block)).unwrap_err(), FrameError::Field, "byte {at}");
+        }
+        let refused: [(usize, &[u8]); 9] = [
+            (COUNT_AT, &[0, 0]),
+            (COUNT_AT, &[32, 0]),
+            (COUNT_AT, &[255, 255]),
+            (PAYLOAD_AT, &[1, 2, 0, 0]),
+            (PAYLOAD_AT, &[5, 0, 0, 0]),
+            (LOWEST_AT, &[41]),
+            (DURABLE_AT, &[0x34, 0x22, 0x11]),
+            (BLOCK_AT, &[255, 255, 255, 255]),
+            (RECORDS_AT + 24, &[255, 255, 255, 255, 255, 255, 255, 255]),
+        ];
+        for (at, bytes) in refused {
+            let mut block = whole;
+            block[at..at + bytes.len()].copy_from_slice(bytes);
+            assert_eq!(Frame::decode(&sealed(block)).unwrap_err(), FrameError::Field, "byte {at}");
+        }
+        let mut block = whole;
+        block[VERSION_AT] = 2;
+        assert_eq!(Frame::decode(&sealed(block)).unwrap_err(), FrameError::Version(2));
+    }
+
+    #[test]
+    fn any_bytes_at_all_decode_or_are_refused() {
+        for seed in 0..3000 {
+            let mut rng = Rng::new(seed);
+            let mut block = encoded();
+            for _ in 0..1 + rng.below(12) {
+                let at = if rng.one_in(2) { rng.below(64 + 192) } else { rng.below(BLOCK_BYTES as u64) };
+                block[at as usize] = rng.bits() as u8;
+            }
+            let block = sealed(block);
+            if let Ok(frame) = Frame::decode(&block) {
+                let records: Vec<Record> = frame.records().collect();
+                let checksums: Vec<u32> = (0..).map_while(|index| frame.payload_checksum(index)).collect();
+                let mut again = [0; BLOCK_BYTES];
+                frame.header.encode(&records, &checksums, &mut again);
+                assert!(again == block, "what is accepted has one meaning, seed {seed}");
+            }
+        }
+    }
+}
