@@ -10,6 +10,7 @@ use cache::disk::slot_name;
 use cache::extent::{BLOCK_BYTES, Extent};
 use cache::frame::{Record, RecordKind};
 use cache::replay::{ReplayError, ReplayScope, ReplayedFrame, scan};
+use shard::fs::write::FILE_BYTES_MAX;
 use shard::inode::{self, Ino, Inode};
 use shard::ledger::check::ExtentRow;
 use shard::live::{Live, Stamp};
@@ -58,20 +59,26 @@ pub(crate) fn replay(
             findings.problem(Kind::Log, what);
         }
     }
+    if let Some(last) = items.last().filter(|item| item.record.lsn >= source.meta.lsn_limit) {
+        let (lsn, limit) = (last.record.lsn, source.meta.lsn_limit);
+        findings.problem(Kind::Number, format!("a record of the log has number {lsn}, numbers end below {limit}"));
+    }
     let moved = moved(source, &items);
     let mut inodes = HashMap::new();
     for item in &items {
         findings.totals.pending_records += 1;
-        numbers(source, item, findings);
         let ino = Ino(item.record.ino);
         let inode = inodes.entry(ino).or_insert_with(|| match source.inode(ino) {
             Lookup::There(inode) => Some(inode),
             Lookup::Missing | Lookup::Damaged => None,
         });
-        if let Some(inode) = inode
-            && applies(tree, inode, &item.record)
-        {
-            apply(&mut pending, inode, item, &moved, findings);
+        let Some(inode) = inode.filter(|inode| applies(tree, inode, &item.record)) else { continue };
+        match is_possible(&inode, &item.record) {
+            true => apply(&mut pending, &inode, item, &moved, findings),
+            false => {
+                let what = format!("record {} of the log cannot be: a start would refuse it", item.record.lsn);
+                findings.wrong(Kind::Log, ino, what);
+            }
         }
     }
     pending
@@ -131,20 +138,16 @@ fn moved(source: &Source, items: &[Item]) -> HashSet<(Ino, u64, u64, u64)> {
     rows.map(|ExtentRow { ino, offset, extent }| (ino, offset, extent.bytes, extent.version)).collect()
 }
 
-fn numbers(source: &Source, item: &Item, findings: &mut Findings) {
-    let limit = source.meta.lsn_limit;
-    if item.record.lsn >= limit {
-        let what = format!("a record of the log has number {}, but numbers end below {limit}", item.record.lsn);
-        findings.wrong(Kind::Number, Ino(item.record.ino), what);
-    }
-}
-
 /// Records of files that are gone, and those that a fold took, need nothing.
 fn applies(tree: &Tree, inode: &Inode, record: &Record) -> bool {
     matches!(tree.known(inode.ino), Known::Node(_))
-        && inode.kind == inode::Kind::File
         && inode.generation == record.generation
         && record.lsn > inode.folded_lsn
+}
+
+fn is_possible(inode: &Inode, record: &Record) -> bool {
+    let end = record.offset.checked_add(record.bytes);
+    inode.kind == inode::Kind::File && end.is_some_and(|end| end <= FILE_BYTES_MAX)
 }
 
 fn apply(

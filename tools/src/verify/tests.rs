@@ -252,7 +252,7 @@ fn numbers_that_were_never_given_out_are_named() {
     expect(&["number 8 /new"], |rows| rows.meta(&Meta { next_ino: 8, ..META }));
     expect(&["number"], |rows| rows.meta(&Meta { next_segment: 2, ..META }));
     expect(&["slot"], |rows| rows.meta(&Meta { slots_made: 1, ..META }));
-    expect(&["number 8 /new"], |rows| rows.meta(&Meta { lsn_limit: 60, ..META }));
+    expect(&["number"], |rows| rows.meta(&Meta { lsn_limit: 60, ..META }));
 }
 
 // Extents.
@@ -435,6 +435,17 @@ fn damage_before_a_durable_frame_of_the_log_is_named() {
     let found = found(&fixture, Depth::Metadata).problems;
     assert_eq!(shown(&found), ["log"], "{found:#?}");
     assert!(found[0].what.contains("seg.00000001, block 0"), "{found:#?}");
+}
+
+#[test]
+fn a_record_that_a_start_would_refuse_is_named() {
+    for record in [data(6, 60, 0, 100), data(8, 60, 1 << 63, 100)] {
+        let fixture = Fixture::new();
+        let mut second = Segment::new(2);
+        second.frame(&[record]);
+        fixture.slot(1, &second);
+        assert_eq!(found(&fixture, Depth::Data).problems.len(), 1);
+    }
 }
 
 #[test]
