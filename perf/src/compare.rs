@@ -186,6 +186,7 @@ fn isolate() -> Outcome<()> {
     }
 }
 
+/// A working loopback and an empty /run.
 fn furnish() -> Outcome<()> {
     for words in [&["ip", "link", "set", "lo", "up"][..], &["mount", "-t", "tmpfs", "tmpfs", "/run"]] {
         let done = Command::new(words[0]).args(&words[1..]).status().during(words[0])?;

@@ -148,12 +148,12 @@ impl Shared {
     }
 }
 
-fn join(threads: Vec<ScopedJoinHandle<'_, Outcome<Measured>>>) -> Outcome<Measured> {
+fn join(threads: Vec<ScopedJoinHandle<'_, Outcome<(Measured, Connection)>>>) -> Outcome<Measured> {
     let mut all = Measured::default();
     let mut failed = None;
     for thread in threads {
         match thread.join().unwrap_or_else(|_| Err(Failure::said("a thread of the load panicked"))) {
-            Ok(counted) => {
+            Ok((counted, _)) => {
                 all.units += counted.units;
                 all.bytes += counted.bytes;
                 all.latency.merge(&counted.latency);
@@ -164,8 +164,11 @@ fn join(threads: Vec<ScopedJoinHandle<'_, Outcome<Measured>>>) -> Outcome<Measur
     failed.map_or(Ok(all), Err)
 }
 
+/// Open until the CPU time is taken: a server's thread that ends with its connection takes its time with it.
+type Connection = (Outbox, Inbox);
+
 /// One connection's life.
-fn drive(shared: &Shared, lane: Lane<'_>) -> Outcome<Measured> {
+fn drive(shared: &Shared, lane: Lane<'_>) -> Outcome<(Measured, Connection)> {
     let prepared = prepare(shared);
     shared.start.wait();
     let (mut out, mut inbox) = prepared?;
@@ -190,7 +193,7 @@ fn drive(shared: &Shared, lane: Lane<'_>) -> Outcome<Measured> {
             }
         }
         if in_flight == 0 {
-            return Ok(counted);
+            return Ok((counted, (out, inbox)));
         }
         out.flush()?;
         if !inbox.receive()? {
@@ -214,7 +217,7 @@ fn drive(shared: &Shared, lane: Lane<'_>) -> Outcome<Measured> {
     }
 }
 
-fn prepare(shared: &Shared) -> Outcome<(Outbox, Inbox)> {
+fn prepare(shared: &Shared) -> Outcome<Connection> {
     if let Some(id) = shared.setting.client_core
         && !core_affinity::set_for_current(core_affinity::CoreId { id })
     {

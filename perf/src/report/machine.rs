@@ -14,6 +14,7 @@ pub(crate) struct Machine {
     cores: usize,
     /// Type of the file system that the servers keep their files on.
     file_system: String,
+    congestion_control: String,
     /// Of this project.
     commit: String,
 }
@@ -28,14 +29,18 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_string(),
             processor: model.trim_start_matches([' ', '\t', ':']).to_string(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
-            file_system: output("stat", &["-f", "-c", "%T", &store.display().to_string()]),
+            file_system: output("findmnt", &["-no", "FSTYPE", "-T", &store.display().to_string()]),
+            congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control").trim().to_string(),
             commit: output("git", &["rev-parse", "--short", "HEAD"]),
         }
     }
 
     pub(crate) fn line(&self) -> String {
-        let Self { kernel, processor, cores, file_system, commit, .. } = self;
-        format!("{processor}, {cores} cores, Linux {kernel}, files on {file_system}, Basalt at {commit}.")
+        let Self { kernel, processor, cores, file_system, congestion_control, commit, .. } = self;
+        format!(
+            "{processor}, {cores} cores, Linux {kernel}, TCP {congestion_control} over loopback, files on {file_system}, \
+             Basalt at {commit}."
+        )
     }
 
     pub(crate) fn json(&self) -> Json {
@@ -45,6 +50,7 @@ impl Machine {
             ("processor", Json::text(&self.processor)),
             ("cores", Json::Number(self.cores as f64)),
             ("file_system", Json::text(&self.file_system)),
+            ("congestion_control", Json::text(&self.congestion_control)),
             ("commit", Json::text(&self.commit)),
         ])
     }
