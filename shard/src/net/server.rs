@@ -176,6 +176,11 @@ impl Server {
         (sum, silent)
     }
 
+    /// What one core counted; `None` when there is no such core or it does not answer within `patience`.
+    pub fn core_stats(&self, core: usize, patience: Duration) -> Option<Snapshot> {
+        self.cores.get(core)?.ask_stats()?.recv_timeout(patience).ok()
+    }
+
     /// Accepts nobody any more, answers what was asked, brings everything to disk, joins all threads.
     /// [`Status::Io`] when something could not be brought to disk: it is recovered at the next start
     /// as after a crash.
