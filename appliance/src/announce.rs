@@ -1,6 +1,6 @@
 //! What a start says on standard output: where it listens, and how to mount.
 
-use crate::config::Config;
+use crate::config::{Auto, Config};
 use crate::machine::NFS_PORT;
 use crate::portmapper::Portmapper;
 use std::fmt::Write;
@@ -18,7 +18,11 @@ pub(crate) struct Places<'a> {
 pub(crate) fn message(config: &Config, places: &Places<'_>) -> String {
     let mut text = String::new();
     let listen = places.listen;
-    let remark = if listen.port() == NFS_PORT { "" } else { " (not NFS's usual port 2049: clients have to name it)" };
+    let remark = match &config.server.listen {
+        _ if listen.port() == NFS_PORT => "",
+        Auto::Given(asked) if asked.0.port() == 0 => " (a free high port instead of 2049: clients have to name it)",
+        _ => " (instead of NFS's usual port 2049: clients have to name it)",
+    };
     let host = host(listen);
     let options = options(listen.port(), places.portmapper.is_there());
     // Writing into a String does not fail.
@@ -52,7 +56,7 @@ fn host(listen: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Auto, Root, Share, Store};
+    use crate::config::{Root, Share, Store};
 
     fn message_on(listen: &str) -> String {
         let share = Share {
@@ -62,7 +66,8 @@ mod tests {
             root: Root::default(),
             clients: Vec::new(),
         };
-        let config = Config { share: vec![share], ..Config::default() };
+        let mut config = Config { share: vec![share], ..Config::default() };
+        config.server.listen = Auto::Given("127.0.0.1:0".parse().unwrap());
         let portmapper = Portmapper::Neither("port 111 is taken".into());
         let admin = "127.0.0.1:2050".parse().unwrap();
         message(&config, &Places { listen: listen.parse().unwrap(), admin, portmapper: &portmapper })
@@ -73,8 +78,8 @@ mod tests {
         let text = message_on("127.0.0.1:34567");
         let command = "  mount -t nfs -o vers=3,proto=tcp,port=34567,mountport=34567,nolock 127.0.0.1:/a /mnt";
         assert!(text.lines().any(|line| line == command), "{text}");
-        assert!(text.contains("not NFS's usual port"));
-        assert!(!message_on("[::1]:2049").contains("usual port"));
+        assert!(text.contains("a free high port"));
+        assert!(!message_on("[::1]:2049").contains("port instead"));
         assert!(message_on("[::1]:2049").contains(" [::1]:/a /mnt"));
         assert_eq!(options(2049, true), "vers=3,proto=tcp,nolock");
         assert_eq!(options(2049, false), "vers=3,proto=tcp,port=2049,mountport=2049,nolock");

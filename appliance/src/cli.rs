@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// What was asked for.
 #[derive(Debug, Parser)]
-#[command(name = "basaltd", version, about = "Basalt: serves shares over NFSv3.", after_help = EXAMPLES)]
+#[command(name = "basaltd", version, about = "Basalt: serves shares over NFSv3.", after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     /// Configuration file; config/basalt.toml explains every key
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pool", "share", "listen", "admin", "allow", "cores", "memory"])]

@@ -1,5 +1,7 @@
 //! The daemon as its users meet it: started as a program, asked over sockets, ended by signals.
 
+#![cfg(test)]
+
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,8 +12,8 @@ use wire::mount::{self, Dirpath, MountResult, Mountres3};
 use wire::nfs3;
 use wire::record::{self, Step};
 use wire::rpc::{AuthSys, CallHeader, OpaqueAuth, ReplyHeader};
-use wire::xdr::Array;
-use wire::{Encode, Opaque, Reader, Writer};
+use wire::xdr::{Array, Opaque};
+use wire::{Encode, Reader, Writer};
 
 /// Longest time that anything here waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
