@@ -15,12 +15,13 @@
 //!
 //! Segment 1 (slot 0) is folded, segment 2 (slot 1) is to be replayed, slot 2 is free.
 
-use crate::pool::{FORMAT, LEDGER, LOG, SECRET_BYTES};
+use crate::pool::{FORMAT, SECRET_BYTES};
 use cache::disk::slot_name;
 use cache::extent::{BLOCK_BYTES, Extent, Place, SegmentId};
 use cache::frame::{Header, Record, RecordKind};
 use cache::world::Time;
 use heed::RwTxn;
+use shard::fs::filesystem::{LEDGER_DIRECTORY, LOG_DIRECTORY};
 use shard::inode::{Ino, Inode, Kind};
 use shard::ledger::command::SegmentInfo;
 use shard::ledger::env::{Access, Limits, Tables};
@@ -127,11 +128,11 @@ impl Fixture {
     }
 
     pub(crate) fn ledger(&self) -> PathBuf {
-        self.filesystem().join(LEDGER)
+        self.filesystem().join(LEDGER_DIRECTORY)
     }
 
     pub(crate) fn log(&self) -> PathBuf {
-        self.filesystem().join(LOG)
+        self.filesystem().join(LOG_DIRECTORY)
     }
 
     pub(crate) fn slot_file(&self, slot: u32) -> PathBuf {

@@ -10,10 +10,6 @@ use std::path::{Path, PathBuf};
 
 /// What the file `format` of a pool holds.
 pub(crate) const FORMAT: &[u8] = b"basalt pool 1\n";
-/// The folder of a filesystem's LMDB environment.
-pub(crate) const LEDGER: &str = "ledger";
-/// The folder of a filesystem's slot files.
-pub(crate) const LOG: &str = "log";
 /// Bytes of the file `secret`.
 pub(crate) const SECRET_BYTES: usize = 16;
 

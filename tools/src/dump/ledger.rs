@@ -1,8 +1,8 @@
 //! `basalt dump ledger`: the tables of a filesystem's LMDB environment as text.
 
-use crate::pool::LEDGER;
 use crate::{Failure, text};
 use cache::extent::{Extent, Place};
+use shard::fs::filesystem::LEDGER_DIRECTORY;
 use shard::inode::{Ino, Inode, Kind};
 use shard::ledger::check::{Damage, Inspector};
 use shard::ledger::command::{SegmentInfo, Wcc};
@@ -34,7 +34,7 @@ fn table(name: &str) -> Result<Table, String> {
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let inner = args.directory.join(LEDGER);
+    let inner = args.directory.join(LEDGER_DIRECTORY);
     let directory = if inner.is_dir() { &inner } else { &args.directory };
     if !directory.join("data.mdb").is_file() {
         return Err(format!("{} holds no ledger (data.mdb)", directory.display()).into());

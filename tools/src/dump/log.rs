@@ -3,10 +3,10 @@
 //! Reads headers only, and payload with `--check`. Follows the chain of frames from the first block
 //! on, says why it ends, and with `--all` goes on to look for headers of older tenants of the slot.
 
-use crate::pool::LOG;
 use crate::{Failure, text};
 use cache::extent::{BLOCK_BYTES, SegmentId};
 use cache::frame::{Frame, FrameError, RecordKind};
+use shard::fs::filesystem::LOG_DIRECTORY;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -52,7 +52,7 @@ fn slots(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
-    let inner = path.join(LOG);
+    let inner = path.join(LOG_DIRECTORY);
     let folder = if inner.is_dir() { &inner } else { path };
     let failed = |error: io::Error| Failure::Told(format!("{}: {error}", folder.display()));
     let mut files = Vec::new();

@@ -12,10 +12,11 @@
 //!
 //! What is on disk is hostile here: nothing panics on it and nothing is allocated by its word.
 
-use crate::pool::{LEDGER, LOG, Place, Pool};
+use crate::pool::{Place, Pool};
 use crate::{CLEAN, FAILED, Failure, PROBLEMS};
 use progress::Progress;
 use report::{Findings, Kind};
+use shard::fs::filesystem::{LEDGER_DIRECTORY, LOG_DIRECTORY};
 use source::{Opened, Source};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -127,8 +128,8 @@ fn print(args: &Args, all: &[Findings]) -> io::Result<()> {
 fn check(place: &Place, depth: Depth, is_quiet: bool) -> Result<Findings, String> {
     let mut findings = Findings::new(&place.share);
     let mut progress = Progress::new(&place.share, is_quiet);
-    let log = place.directory.join(LOG);
-    match Source::open(&place.directory.join(LEDGER), &mut findings)? {
+    let log = place.directory.join(LOG_DIRECTORY);
+    match Source::open(&place.directory.join(LEDGER_DIRECTORY), &mut findings)? {
         Opened::Ready(source) => {
             let tree = tree::check(&source, &mut findings, &mut progress);
             let mut slots = slots::check(&source, &log, &mut findings)?;
