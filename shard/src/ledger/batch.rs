@@ -302,7 +302,7 @@ impl<'l> Batch<'l> {
         if let Some(space) = self.space {
             return Ok(space);
         }
-        let disk_free = disk_free(self.store).map_err(|error| Fault::Lmdb(heed::Error::Io(error)))?;
+        let disk_free = disk_free(self.store).map_err(|_| Fault::Refused(Status::Io))?;
         let ledger_bytes = self.store.tables().env().real_disk_size()?;
         let mut free = disk_free;
         if free < self.options.reserve_bytes {

@@ -25,3 +25,6 @@ pub mod store;
 pub mod sweep;
 pub mod thread;
 pub mod verbs;
+
+#[cfg(test)]
+mod tests;

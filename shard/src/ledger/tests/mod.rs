@@ -1,0 +1,10 @@
+//! Tests of the ledger over real LMDB in temporary folders, one file per promise.
+
+mod accounting;
+mod cookies;
+mod lanes;
+mod model;
+mod replay;
+mod rig;
+mod space;
+mod verbs;
