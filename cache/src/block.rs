@@ -56,7 +56,8 @@ pub struct Chunk {
     whole: bool,
     /// Bits 0-15: the block was checked against its checksum. Bits 16-31: as a frame header.
     verified: AtomicU32,
-    /// Used since the eviction hand came by.
+    /// Used again since it came or the eviction hand came by: what is read once does not drive out
+    /// what is read often.
     touched: AtomicBool,
 }
 
@@ -180,7 +181,7 @@ impl Drop for Blank {
 
 impl Chunk {
     fn new(blank: Blank, whole: bool) -> Chunk {
-        Chunk { blank, whole, verified: AtomicU32::new(0), touched: AtomicBool::new(true) }
+        Chunk { blank, whole, verified: AtomicU32::new(0), touched: AtomicBool::new(false) }
     }
 
     /// Whether it came from disk as a whole.

@@ -291,6 +291,7 @@ struct Platter {
     read_fault: Fault,
     flush_fault: Fault,
     writes: u64,
+    reads: u64,
     flushes: u64,
     write_count: u64,
     delay_us_max: u64,
@@ -346,6 +347,7 @@ impl SimDisk {
             read_fault: Fault::default(),
             flush_fault: Fault::default(),
             writes: 0,
+            reads: 0,
             flushes: 0,
             write_count: 0,
             delay_us_max: 500,
@@ -414,6 +416,11 @@ impl SimDisk {
         self.platter.borrow().writes
     }
 
+    /// Chunks read so far.
+    pub fn reads(&self) -> u64 {
+        self.platter.borrow().reads
+    }
+
     /// Flushes asked for so far.
     pub fn flushes(&self) -> u64 {
         self.platter.borrow().flushes
@@ -473,6 +480,7 @@ impl Disk for SimDisk {
             let mut blank = into;
             disk.delay().await;
             let mut platter = disk.platter.borrow_mut();
+            platter.reads += 1;
             Fault::check(platter.read_fault.strikes())?;
             let slot = platter.slots.get(&slot).ok_or(io::ErrorKind::NotFound)?;
             for (index, block) in blank.bytes_mut().chunks_exact_mut(BLOCK_BYTES).enumerate() {

@@ -76,7 +76,8 @@ type Filled = Result<Arc<Chunk>, ReadError>;
 /// The chunks that this core put in, and the hand that looks for one to evict.
 #[derive(Default)]
 struct Clock {
-    slots: Vec<(ChunkKey, Arc<Chunk>)>,
+    slots: Vec<Option<(ChunkKey, Arc<Chunk>)>>,
+    vacant: Vec<usize>,
     hand: usize,
 }
 
@@ -230,33 +231,31 @@ impl BlockCache {
     /// Puts a chunk of the log's head into the cache. It stays while the log holds it.
     pub(crate) fn adopt_head(&self, key: ChunkKey, chunk: &Arc<Chunk>) {
         self.directory.replace(key, chunk.clone());
-        self.clock.borrow_mut().slots.push((key, chunk.clone()));
+        self.clock.borrow_mut().put(key, chunk.clone());
     }
 
     /// Puts a chunk from disk into the cache. When another core was faster, its chunk is the answer.
     fn adopt_filled(&self, key: ChunkKey, chunk: Arc<Chunk>) -> Arc<Chunk> {
         let listed = self.directory.insert(key, &chunk);
         if Arc::ptr_eq(&listed, &chunk) {
-            self.clock.borrow_mut().slots.push((key, chunk));
+            self.clock.borrow_mut().put(key, chunk);
         }
         listed
     }
 
-    /// Evicts one chunk that was not used since the hand's last visit.
+    /// Evicts one chunk that was not used again since the hand's last visit.
     fn evict(&self) -> bool {
         let mut clock = self.clock.borrow_mut();
         for _ in 0..2 * clock.slots.len() {
-            if clock.hand >= clock.slots.len() {
-                clock.hand = 0;
-            }
-            let hand = clock.hand;
-            let (key, chunk) = &clock.slots[hand];
+            let place = clock.hand % clock.slots.len();
+            clock.hand = place + 1;
+            let Some((key, chunk)) = &clock.slots[place] else { continue };
             if !chunk.take_touched() && self.directory.remove_idle(*key, chunk) {
-                clock.slots.swap_remove(hand);
+                clock.slots[place] = None;
+                clock.vacant.push(place);
                 self.count(|counters| counters.evictions += 1);
                 return true;
             }
-            clock.hand += 1;
         }
         false
     }
@@ -265,6 +264,16 @@ impl BlockCache {
         let mut counters = self.counters.get();
         change(&mut counters);
         self.counters.set(counters);
+    }
+}
+
+impl Clock {
+    /// A new chunk takes the place of the one evicted last: the hand has just passed it.
+    fn put(&mut self, key: ChunkKey, chunk: Arc<Chunk>) {
+        match self.vacant.pop() {
+            Some(place) => self.slots[place] = Some((key, chunk)),
+            None => self.slots.push(Some((key, chunk))),
+        }
     }
 }
 
@@ -565,3 +574,6 @@ fn push_zeros(bytes: u64, pieces: &mut Vec<Piece>) {
         left -= step;
     }
 }
+
+#[cfg(test)]
+mod tests;
