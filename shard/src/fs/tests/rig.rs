@@ -19,6 +19,7 @@ use cache::world::{LocalFuture, Time, World};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Bytes of a segment in tests.
@@ -31,6 +32,8 @@ pub(super) struct Rig {
     pub(super) fs: Vec<Rc<Fs>>,
     pub(super) shared: Arc<Shared>,
     pub(super) recovered: Recovered,
+    /// While it is set, the ledger's commits fail.
+    pub(super) fault: Arc<AtomicBool>,
     everyone: Rc<RefCell<Vec<Rc<Fs>>>>,
     _ledger: Rc<RefCell<Ledger>>,
     running: Rc<Cell<bool>>,
@@ -87,6 +90,7 @@ impl Rig {
         seed: u64,
     ) -> Result<Rig, RecoverError> {
         let id = 0x00ba_5a17;
+        let fault = Arc::new(AtomicBool::new(false));
         let ledger_options = LedgerOptions {
             root: options.root,
             capacity_bytes: options.capacity_bytes,
@@ -94,6 +98,7 @@ impl Rig {
             reserve_segments: options.reserve_segments,
             reserve_bytes: options.reserve_bytes,
             reply_slots: 64,
+            fault: Some(fault.clone()),
             limits: Limits { map_bytes: 256 << 20, readers_max: 64 },
             ..LedgerOptions::new(id, Time::default())
         };
@@ -122,7 +127,7 @@ impl Rig {
         let ledger = Rc::new(RefCell::new(ledger));
         let running = Rc::new(Cell::new(true));
         world.spawn(Box::pin(pump(world.clone(), hub, ledger.clone(), fs.clone(), running.clone())));
-        Ok(Rig { world, disk, fs, everyone, shared, recovered, _ledger: ledger, running, folder, options, seed })
+        Ok(Rig { world, disk, fs, everyone, shared, recovered, fault, _ledger: ledger, running, folder, options, seed })
     }
 
     /// Drops what runs. The cores know each other; without this they would stay for ever.

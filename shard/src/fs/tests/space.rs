@@ -1,1 +1,105 @@
+//! A full filesystem, and how it gets its space back.
 
+use super::model::payload;
+use super::rig::{Rig, SEGMENT_BYTES, all, create, cut, options, put, remove, sync};
+use super::seeds;
+use crate::fs::write::Stability;
+use crate::status::Status;
+use cache::sim::Rng;
+use std::time::Duration;
+
+/// Bytes written at a time.
+const STEP: usize = 256 * 1024;
+
+#[test]
+fn a_full_filesystem_refuses_data_and_takes_everything_that_makes_room() {
+    seeds(4, |seed| {
+        let cores = 1 + (seed % 2) as u16;
+        let rig = Rig::new(seed, options(cores, 14 * SEGMENT_BYTES));
+        rig.world.run_until(async {
+            let fs = &rig.fs[0];
+            let keep = create(fs, "keep").await.unwrap();
+            put(fs, keep, 0, &payload(1, STEP), Stability::Unstable).await.unwrap();
+            let id = create(fs, "full").await.unwrap();
+            let mut written = 0_u64;
+            let status = loop {
+                match put(&rig.any_core(), id, written, &payload(2, STEP), Stability::Unstable).await {
+                    Ok(done) => written += u64::from(done.bytes),
+                    Err(status) => break status,
+                }
+            };
+            assert_eq!(status, Status::NoSpace);
+            assert!(written > 4 * SEGMENT_BYTES, "only {written} bytes fitted");
+            sync(fs, id).await.unwrap();
+            let again = put(fs, id, written, &payload(2, 8 * STEP), Stability::FileSync).await;
+            assert_eq!(again.map(|_| ()), Err(Status::NoSpace));
+            cut(&rig.any_core(), keep, 10).await.unwrap();
+            remove(fs, "full").await.unwrap();
+            assert!(all(fs, keep).await.unwrap() == payload(1, 10));
+            fs.world.sleep(Duration::from_secs(3)).await;
+            let id = create(fs, "again").await.unwrap();
+            for step in 0..written * 3 / 4 / STEP as u64 {
+                let offset = step * STEP as u64;
+                put(&rig.any_core(), id, offset, &payload(3, STEP), Stability::Unstable).await.unwrap();
+            }
+        });
+        assert!(!rig.shared.is_poisoned());
+    });
+}
+
+#[test]
+fn a_truncated_file_gives_its_space_to_a_writer_that_waits() {
+    let rig = Rig::new(1, options(1, 12 * SEGMENT_BYTES));
+    rig.world.run_until(async {
+        let fs = &rig.fs[0];
+        let id = create(fs, "file").await.unwrap();
+        for round in 0..6 {
+            let mut written = 0;
+            while let Ok(done) = put(fs, id, written, &payload(round, STEP), Stability::Unstable).await {
+                written += u64::from(done.bytes);
+            }
+            assert!(written > 4 * SEGMENT_BYTES, "round {round}: only {written} bytes fitted");
+            cut(fs, id, 0).await.unwrap();
+            fs.world.sleep(Duration::from_millis(1100)).await;
+        }
+    });
+}
+
+#[test]
+fn overwriting_goes_on_for_ever_in_a_small_filesystem() {
+    seeds(6, |seed| {
+        let mut rng = Rng::new(seed);
+        let cores = 1 + (seed % 2) as u16;
+        let rig = Rig::new(seed, options(cores, 16 * SEGMENT_BYTES));
+        // Scattered: what stays live lies in every segment, so it has to be moved.
+        let blocks = 6 * SEGMENT_BYTES / 16_384;
+        let (id, model) = rig.world.run_until(async {
+            let id = create(&rig.fs[0], "file").await.unwrap();
+            let mut model = vec![0_u64; blocks as usize];
+            for op in 0..5 * blocks {
+                let block = if op < blocks { op } else { rng.below(blocks) };
+                let bytes = payload(op, 16_384);
+                put(&rig.any_core(), id, block * 16_384, &bytes, Stability::Unstable).await.unwrap();
+                model[block as usize] = op;
+                if rng.one_in(200) {
+                    sync(&rig.any_core(), id).await.unwrap();
+                    rig.fs[0].world.sleep(Duration::from_millis(rng.below(700))).await;
+                }
+            }
+            sync(&rig.any_core(), id).await.unwrap();
+            (id, model)
+        });
+        let moved: u64 = rig.fs.iter().map(|fs| fs.stats.moved_bytes.get()).sum();
+        assert!(moved > 0, "the cleaner had nothing to do");
+        let check = |rig: &Rig| {
+            let found = rig.world.run_until(all(&rig.any_core(), id)).unwrap();
+            for (block, &op) in model.iter().enumerate() {
+                assert!(found[block * 16_384..][..16_384] == payload(op, 16_384), "block {block}");
+            }
+        };
+        check(&rig);
+        let rig = rig.crash();
+        check(&rig);
+        assert_eq!(rig.fs.iter().map(|fs| fs.stats.corrupt.get()).sum::<u64>(), 0);
+    });
+}
