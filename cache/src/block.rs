@@ -196,6 +196,13 @@ impl Chunk {
         self.verified.load(Ordering::Acquire) & wanted == wanted
     }
 
+    /// Whether `count` blocks from `first` on are all verified, and none is a frame header.
+    pub fn is_payload(&self, first: usize, count: usize) -> bool {
+        assert!(first + count <= CHUNK_BLOCKS);
+        let wanted = ((1u32 << count) - 1) << first;
+        self.verified.load(Ordering::Acquire) & (wanted | wanted << CHUNK_BLOCKS) == wanted
+    }
+
     /// Whether block `index` is verified to be a frame header.
     pub fn is_header(&self, index: usize) -> bool {
         assert!(index < CHUNK_BLOCKS);
@@ -217,7 +224,7 @@ impl Chunk {
     /// Checks a block of payload against its checksum and remembers success.
     pub fn verify(&self, index: usize, checksum: u32) -> bool {
         if self.is_verified(index, 1) {
-            return true;
+            return !self.is_header(index);
         }
         let Some(block) = self.block(index) else { return false };
         let matches = crc32c::crc32c(block) == checksum;

@@ -299,6 +299,14 @@ impl Slots {
     }
 }
 
+/// An extent that is wanted.
+enum Sought {
+    /// All of it is in memory and verified. The log's open frame has no header yet: none is needed.
+    Here(Vec<Piece>),
+    /// The chunk of the frame header, then those of the span.
+    Chunks(Span, Vec<Wanted>),
+}
+
 /// A chunk that is wanted.
 enum Wanted {
     Here(Arc<Chunk>),
@@ -337,45 +345,26 @@ impl Volume {
     /// them are in memory and verified. Otherwise leaves `pieces` as they are and answers false.
     /// Allocates nothing but room in `pieces`.
     pub fn read(&self, extent: &Extent, pieces: &mut Vec<Piece>) -> bool {
-        let before = pieces.len();
-        let span = match Span::of(extent) {
-            Ok(Some(span)) => span,
-            Ok(None) => {
-                push_zeros(extent.bytes, pieces);
-                return true;
-            }
-            Err(_) => return false,
-        };
-        for run in span.runs() {
-            let chunk = self.inner.cache.directory.chunk(self.key(span.segment, run.chunk));
-            let Some(chunk) = chunk.filter(|chunk| chunk.is_verified(run.first, run.blocks)) else {
-                pieces.truncate(before);
-                self.inner.cache.count(|counters| counters.misses += 1);
-                return false;
-            };
-            chunk.touch();
-            pieces.push(Piece::new(chunk, run.offset, run.bytes));
-        }
-        self.inner.cache.count(|counters| counters.hits += 1);
-        true
+        let hit = self.take_verified(extent, pieces);
+        self.inner.cache.count(|counters| *(if hit { &mut counters.hits } else { &mut counters.misses }) += 1);
+        hit
     }
 
     /// The bytes of `extents` in order, from memory or disk. All chunks are asked for at once. The
     /// total is bounded by the caller.
     pub async fn fetch(&self, extents: Vec<Extent>) -> Result<Vec<Piece>, ReadError> {
-        let mut wanted = Vec::with_capacity(extents.len());
-        for extent in &extents {
-            wanted.push(self.want(Span::of(extent)?)?);
-        }
+        let sought = extents.iter().map(|extent| self.seek(extent)).collect::<Result<Vec<_>, _>>()?;
         let mut pieces = Vec::new();
-        for (extent, wanted) in extents.iter().zip(wanted) {
-            let mut chunks = Vec::with_capacity(wanted.len());
-            for chunk in wanted {
-                chunks.push(chunk.arrive().await?);
-            }
-            match Span::of(extent)? {
-                Some(span) => self.gather(span, chunks, &mut pieces)?,
-                None => push_zeros(extent.bytes, &mut pieces),
+        for sought in sought {
+            match sought {
+                Sought::Here(here) => pieces.extend(here),
+                Sought::Chunks(span, wanted) => {
+                    let mut chunks = Vec::with_capacity(wanted.len());
+                    for chunk in wanted {
+                        chunks.push(chunk.arrive().await?);
+                    }
+                    self.gather(span, chunks, &mut pieces)?;
+                }
             }
         }
         Ok(pieces)
@@ -410,12 +399,39 @@ impl Volume {
         ChunkKey { filesystem: self.inner.filesystem, segment, index }
     }
 
-    /// Asks for the chunk of the frame header, then for those of the span.
-    fn want(&self, span: Option<Span>) -> Result<Vec<Wanted>, ReadError> {
-        let Some(span) = span else { return Ok(Vec::new()) };
+    fn take_verified(&self, extent: &Extent, pieces: &mut Vec<Piece>) -> bool {
+        let before = pieces.len();
+        let span = match Span::of(extent) {
+            Ok(Some(span)) => span,
+            Ok(None) => {
+                push_zeros(extent.bytes, pieces);
+                return true;
+            }
+            Err(_) => return false,
+        };
+        for run in span.runs() {
+            let chunk = self.inner.cache.directory.chunk(self.key(span.segment, run.chunk));
+            let Some(chunk) = chunk.filter(|chunk| chunk.is_payload(run.first, run.blocks)) else {
+                pieces.truncate(before);
+                return false;
+            };
+            chunk.touch();
+            pieces.push(Piece::new(chunk, run.offset, run.bytes));
+        }
+        true
+    }
+
+    /// Takes an extent that is in memory, and asks for the chunks of one that is not.
+    fn seek(&self, extent: &Extent) -> Result<Sought, ReadError> {
+        let mut here = Vec::new();
+        if self.take_verified(extent, &mut here) {
+            return Ok(Sought::Here(here));
+        }
+        let Some(span) = Span::of(extent)? else { unreachable!("a hole is always here") };
         let header = span.frame / CHUNK_BLOCKS as u32;
         let chunks = std::iter::once(header).chain(span.runs().map(|run| run.chunk));
-        chunks.map(|index| self.want_chunk(&span, index)).collect()
+        let wanted = chunks.map(|index| self.want_chunk(&span, index)).collect::<Result<_, _>>()?;
+        Ok(Sought::Chunks(span, wanted))
     }
 
     fn want_chunk(&self, span: &Span, index: u32) -> Result<Wanted, ReadError> {

@@ -256,6 +256,24 @@ fn what_was_just_written_is_read_from_memory() {
 }
 
 #[test]
+fn the_open_frame_is_read_together_with_what_comes_from_disk() {
+    let core = Core::new(1);
+    core.world.run_until(async {
+        let old = core.append(RecordKind::Data, 100_000, Urgency::Data).await.unwrap();
+        core.log.flush_to(old.position).await.unwrap();
+        let extent = |record: Appended| Extent { bytes: 100_000, place: record.place, version: 0, lsn: 0 };
+        // Leaves the cache on the first way round: the log holds no more than the end of it.
+        let held: Vec<_> = std::iter::from_fn(|| core.volume.cache().allocate()).collect();
+        assert!(!core.volume.read(&extent(old), &mut Vec::new()));
+        drop(held);
+        let new = core.append(RecordKind::Data, 100_000, Urgency::Data).await.unwrap();
+        let pieces = core.volume.fetch(vec![extent(old), extent(new)]).await.unwrap();
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.as_slice().iter().copied()).collect();
+        assert!(bytes == [payload(old.lsn, 100_000), payload(new.lsn, 100_000)].concat());
+    });
+}
+
+#[test]
 fn a_reservation_that_is_dropped_leaves_nothing() {
     let core = Core::new(2);
     core.world.run_until(async {
