@@ -116,6 +116,7 @@ mod tests {
     fn store(failed: bool) -> StoreState {
         StoreState {
             share: "/a \"b\"".into(),
+            filesystem: 7,
             store: "disk",
             failed,
             capacity_bytes: 10,

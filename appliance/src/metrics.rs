@@ -5,14 +5,16 @@
 use crate::observe::{Observed, StoreState};
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
-use shard::stats::{RowSnapshot, bucket_nanos};
+use shard::stats::{RowSnapshot, StoreSnapshot, bucket_nanos};
 
 /// All metrics in the text format.
 pub(crate) fn render(observed: &Observed) -> String {
     let mut families = process(observed);
     families.extend(procedures(observed));
     families.extend(network(observed));
+    families.extend(cache(observed));
     families.extend(stores(observed));
+    families.extend(counted(observed));
     // A server that starts has no rows and no stores yet.
     families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new().encode_to_string(&families).expect("every family has a name, and a metric")
@@ -93,6 +95,41 @@ fn stores(observed: &Observed) -> Vec<MetricFamily> {
         }),
         per_store_counter("basalt_store_commits_total", "Commits of the ledger.", |it| it.commits),
         per_store_counter("basalt_store_log_sequence", "Highest log sequence number.", |it| it.log_sequence),
+    ]
+}
+
+fn cache(observed: &Observed) -> Vec<MetricFamily> {
+    let cache = &observed.cores.cache;
+    vec![
+        counter("basalt_cache_hits_total", "Extents read from the block cache.", cache.hits),
+        counter("basalt_cache_misses_total", "Extents that were not in the block cache.", cache.misses),
+        counter("basalt_cache_fills_total", "Chunks of 64 KiB read from disk.", cache.fills),
+        counter("basalt_cache_evictions_total", "Chunks of 64 KiB given up for others.", cache.evictions),
+        counter("basalt_cache_corrupt_total", "Blocks that did not match their checksum.", cache.corrupt_blocks),
+    ]
+}
+
+/// What the cores count of each store.
+fn counted(observed: &Observed) -> Vec<MetricFamily> {
+    let per_store = |name, help, value: fn(&StoreSnapshot) -> u64| {
+        let metric =
+            |store: &StoreState| metric_counter(&[label("share", &store.share)], value(&observed.counted(store)));
+        counters(name, help, observed.stores.iter().map(metric))
+    };
+    vec![
+        per_store("basalt_store_read_bytes_total", "Bytes read by clients.", |it| it.read_bytes),
+        per_store("basalt_store_written_bytes_total", "Bytes written by clients.", |it| it.written_bytes),
+        per_store("basalt_store_read_misses_total", "Reads that waited for the disk.", |it| it.read_misses),
+        per_store("basalt_store_read_corrupt_total", "Reads that met damaged data.", |it| it.corrupt),
+        per_store("basalt_store_checkpoints_total", "Checkpoints of the log into the ledger.", |it| it.checkpoints),
+        per_store("basalt_store_moved_bytes_total", "Bytes moved to give segments back.", |it| it.moved_bytes),
+        per_store("basalt_log_records_total", "Records of the log.", |it| it.log.records),
+        per_store("basalt_log_payload_bytes_total", "Bytes of data in them.", |it| it.log.payload_bytes),
+        per_store("basalt_log_frames_total", "Frames written to the log.", |it| it.log.frames),
+        per_store("basalt_log_written_bytes_total", "Bytes written to the log.", |it| it.log.written_bytes),
+        per_store("basalt_log_flushes_total", "Flushes of the log.", |it| it.log.flushes),
+        per_store("basalt_log_flush_waiters_total", "Requests answered by them.", |it| it.log.flush_waiters),
+        per_store("basalt_log_segments_total", "Segments of the log opened.", |it| it.log.segments),
     ]
 }
 
@@ -185,8 +222,12 @@ mod tests {
             stats.rows[1].duration.record(nanos);
         }
         stats.connections.rise(2);
+        let mut cores = stats.snapshot();
+        cores.stores = vec![StoreSnapshot { filesystem: 7, read_bytes: 11, ..StoreSnapshot::default() }];
+        cores.cache.hits = 12;
         let store = StoreState {
             share: "/a".into(),
+            filesystem: 7,
             store: "disk",
             failed: true,
             capacity_bytes: 1000,
@@ -203,7 +244,7 @@ mod tests {
             ready: true,
             started_secs: 5,
             names: vec![("nfs3", "NULL"), ("nfs3", "GETATTR")],
-            cores: stats.snapshot(),
+            cores,
             silent_cores: 0,
             refused: 4,
             stores: vec![store],
@@ -221,6 +262,8 @@ mod tests {
             "basalt_connections_refused_total 4",
             "basalt_store_read_only{share=\"/a\"} 1",
             "basalt_store_free_bytes{share=\"/a\"} 400",
+            "basalt_store_read_bytes_total{share=\"/a\"} 11",
+            "basalt_cache_hits_total 12",
             "# TYPE basalt_calls_total counter",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");

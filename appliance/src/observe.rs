@@ -1,6 +1,6 @@
 //! One look at the running server: what health and metrics are made of. Plain values.
 
-use shard::stats::{RowSnapshot, Snapshot};
+use shard::stats::{RowSnapshot, Snapshot, StoreSnapshot};
 
 /// The server as of one moment.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,7 @@ pub(crate) struct Observed {
 #[derive(Clone, Debug)]
 pub(crate) struct StoreState {
     pub(crate) share: String,
+    pub(crate) filesystem: u64,
     /// `disk` or `memory`.
     pub(crate) store: &'static str,
     /// A write failed: read-only until a restart.
@@ -49,6 +50,12 @@ impl Observed {
     /// Each row of counters with its program and procedure.
     pub(crate) fn rows(&self) -> impl Iterator<Item = ((&'static str, &'static str), &RowSnapshot)> {
         self.names.iter().copied().zip(&self.cores.rows)
+    }
+
+    /// What the cores counted of a store.
+    pub(crate) fn counted(&self, store: &StoreState) -> StoreSnapshot {
+        let found = self.cores.stores.iter().find(|counted| counted.filesystem == store.filesystem);
+        found.copied().unwrap_or_default()
     }
 
     /// Whether every store takes writes.

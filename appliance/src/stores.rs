@@ -183,6 +183,7 @@ impl Watched {
         let space = shard::fs::statfs::space(&self.shared, &self.gauges).ok();
         StoreState {
             share: self.share.clone(),
+            filesystem: self.shared.id,
             store: self.store,
             failed: self.shared.is_poisoned(),
             capacity_bytes: space.map_or(0, |space| space.total_bytes),

@@ -3,6 +3,9 @@
 //! Plain cells on the core, no locks and no atomics: a core answers a request for a [`Snapshot`]
 //! between two turns, and the administration's thread folds the snapshots of all cores.
 
+use crate::fs::column::Fs;
+use cache::log::LogCounters;
+use cache::table::CacheCounters;
 use std::cell::Cell;
 
 /// Buckets of a histogram of durations.
@@ -138,7 +141,7 @@ impl Stats {
         }
     }
 
-    /// A copy for another thread.
+    /// A copy for another thread, without what cache and filesystems count themselves.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             rows: self.rows.iter().map(RowSnapshot::of).collect(),
@@ -149,6 +152,8 @@ impl Stats {
             in_flight: self.in_flight.value(),
             bytes_held: self.bytes_held.value(),
             stalls: self.stalls.value(),
+            cache: CacheCounters::default(),
+            stores: Vec::new(),
         }
     }
 }
@@ -213,6 +218,63 @@ pub struct Snapshot {
     pub bytes_held: u64,
     /// See [`Stats::stalls`].
     pub stalls: u64,
+    /// Of the core's block cache.
+    pub cache: CacheCounters,
+    /// By filesystem.
+    pub stores: Vec<StoreSnapshot>,
+}
+
+/// What one core counts of one filesystem.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSnapshot {
+    /// The filesystem's id.
+    pub filesystem: u64,
+    /// Bytes read by clients.
+    pub read_bytes: u64,
+    /// Bytes written by clients.
+    pub written_bytes: u64,
+    /// Reads that waited for the disk.
+    pub read_misses: u64,
+    /// Checkpoints of the log.
+    pub checkpoints: u64,
+    /// Bytes moved by the cleaner.
+    pub moved_bytes: u64,
+    /// Reads of bytes or extents that turned out to be damaged.
+    pub corrupt: u64,
+    /// Of the core's log.
+    pub log: LogCounters,
+}
+
+impl StoreSnapshot {
+    /// What a core counts of this filesystem.
+    pub fn of(fs: &Fs) -> StoreSnapshot {
+        StoreSnapshot {
+            filesystem: fs.shared.id,
+            read_bytes: fs.stats.read_bytes.get(),
+            written_bytes: fs.stats.written_bytes.get(),
+            read_misses: fs.stats.read_misses.get(),
+            checkpoints: fs.stats.checkpoints.get(),
+            moved_bytes: fs.stats.moved_bytes.get(),
+            corrupt: fs.stats.corrupt.get(),
+            log: fs.log.counters(),
+        }
+    }
+
+    fn add(&mut self, other: &StoreSnapshot) {
+        self.read_bytes += other.read_bytes;
+        self.written_bytes += other.written_bytes;
+        self.read_misses += other.read_misses;
+        self.checkpoints += other.checkpoints;
+        self.moved_bytes += other.moved_bytes;
+        self.corrupt += other.corrupt;
+        self.log.records += other.log.records;
+        self.log.payload_bytes += other.log.payload_bytes;
+        self.log.frames += other.log.frames;
+        self.log.written_bytes += other.log.written_bytes;
+        self.log.flushes += other.log.flushes;
+        self.log.flush_waiters += other.log.flush_waiters;
+        self.log.segments += other.log.segments;
+    }
 }
 
 impl Snapshot {
@@ -229,6 +291,19 @@ impl Snapshot {
         self.in_flight += other.in_flight;
         self.bytes_held += other.bytes_held;
         self.stalls += other.stalls;
+        self.cache.hits += other.cache.hits;
+        self.cache.misses += other.cache.misses;
+        self.cache.fills += other.cache.fills;
+        self.cache.evictions += other.cache.evictions;
+        self.cache.corrupt_blocks += other.cache.corrupt_blocks;
+        other.stores.iter().for_each(|store| self.add_store(store));
+    }
+
+    fn add_store(&mut self, other: &StoreSnapshot) {
+        match self.stores.iter_mut().find(|store| store.filesystem == other.filesystem) {
+            Some(store) => store.add(other),
+            None => self.stores.push(*other),
+        }
     }
 }
 
@@ -256,7 +331,10 @@ mod tests {
         two.rows[1].duration.record(1000);
         two.connections.rise(2);
         let mut sum = one.snapshot();
-        sum.add(&two.snapshot());
+        sum.stores = vec![StoreSnapshot { filesystem: 7, read_bytes: 1, ..StoreSnapshot::default() }];
+        let other = |filesystem| StoreSnapshot { filesystem, read_bytes: 2, ..StoreSnapshot::default() };
+        sum.add(&Snapshot { stores: vec![other(7), other(8)], ..two.snapshot() });
+        assert_eq!(sum.stores.iter().map(|store| store.read_bytes).collect::<Vec<_>>(), [3, 2]);
         assert_eq!(sum.rows[0].calls, 7);
         assert_eq!(sum.rows[1].nanos, 1000);
         assert_eq!(sum.connections, 2);

@@ -16,7 +16,7 @@ use super::world::MonoioWorld;
 use crate::fs::{Fs, Means, Seed};
 use crate::mount::MountList;
 use crate::policy::{ExportsCell, ExportsView};
-use crate::stats::{Snapshot, Stats};
+use crate::stats::{Snapshot, Stats, StoreSnapshot};
 use crate::status::Status;
 use cache::disk::{Ring, RingDisk};
 use cache::table::{BlockCache, Directory};
@@ -292,7 +292,7 @@ impl Core {
             }
             Letter::Stats(post) => {
                 // Whoever asked may have stopped waiting.
-                let _ = post.try_send(self.stats.snapshot());
+                let _ = post.try_send(self.snapshot());
             }
             Letter::Stop(done) => {
                 *self.stop.borrow_mut() = Some(done);
@@ -301,6 +301,15 @@ impl Core {
             Letter::End => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
+    }
+
+    /// What this core counted, its cache and its filesystems included.
+    fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.stats.snapshot();
+        snapshot.stores = self.shares.iter().map(|share| StoreSnapshot::of(&share.fs)).collect();
+        // All filesystems of a core have one cache.
+        snapshot.cache = self.shares.first().map(|share| share.fs.volume.cache().counters()).unwrap_or_default();
+        snapshot
     }
 
     fn flush_for(self: &Rc<Core>, ask: FlushAsk) {
