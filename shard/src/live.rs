@@ -217,3 +217,6 @@ impl Live {
 
 /// `used` is counted in these.
 const USED_UNIT: u64 = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -209,3 +209,6 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 const ENTRIES_MIN: usize = 4;
 
 const _: () = assert!(STRIPES.is_power_of_two());
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+use super::*;
+use crate::inode::Kind;
+use crate::live::Stamp;
+use cache::extent::{Place, SegmentId};
+use cache::world::Time;
+
+fn inode(ino: u64, change: u64) -> Inode {
+    let time = Time::default();
+    Inode {
+        ino: Ino(ino),
+        generation: 1,
+        kind: Kind::File,
+        mode: 0o644,
+        uid: 1,
+        gid: 1,
+        nlink: 1,
+        rdev: (0, 0),
+        size: 0,
+        used: 0,
+        atime: time,
+        mtime: time,
+        ctime: time,
+        btime: time,
+        change,
+        folded_lsn: 0,
+        parent: Ino(0),
+        entries: 0,
+        verifier: None,
+    }
+}
+
+fn write(table: &LockTable, ino: u64, lsn: u64) {
+    table.with(Ino(ino), |stripe| {
+        let (live, inode) = stripe.entry(Ino(ino)).expect("known").live_mut();
+        let place = Place::Log { segment: SegmentId(1), frame: 0, block: 1, skew: 0 };
+        let now = Time { secs: lsn as i64, nanos: 0 };
+        live.write(inode, lsn * 10, 10, place, Stamp { lsn, now, core: 0, position: lsn, clears_setid: false });
+    });
+}
+
+/// Inodes that share a stripe with inode 1.
+fn neighbours(count: usize) -> Vec<u64> {
+    (2..).filter(|&ino| stripe_index(Ino(ino)) == stripe_index(Ino(1))).take(count).collect()
+}
+
+#[test]
+fn a_snapshot_older_than_the_newest_publication_is_refused() {
+    let table = LockTable::new(1 << 16);
+    let neighbour = neighbours(1)[0];
+    table.publish(5, &[Publish::Inode(inode(neighbour, 50))]);
+    assert_eq!(table.learn(4, &inode(1, 10)), None, "it may have been in that publication's batch");
+    assert_eq!(table.learn(5, &inode(1, 11)).map(|inode| inode.change), Some(11));
+    assert_eq!(table.learn(9, &inode(1, 99)).map(|inode| inode.change), Some(11), "what is known stays");
+}
+
+#[test]
+fn an_inode_that_is_gone_does_not_come_back_from_an_old_snapshot() {
+    let table = LockTable::new(1 << 16);
+    table.publish(1, &[Publish::Inode(inode(1, 10))]);
+    write(&table, 1, 11);
+    table.publish(2, &[Publish::Gone(Ino(1))]);
+    assert_eq!(table.attr(Ino(1)), None);
+    assert_eq!(table.learn(1, &inode(1, 10)), None);
+    assert_eq!(table.count(), (0, 0), "its live data is gone with it");
+}
+
+#[test]
+fn the_logs_view_joins_the_ledgers_record() {
+    let table = LockTable::new(1 << 16);
+    table.publish(1, &[Publish::Inode(inode(1, 10))]);
+    write(&table, 1, 11);
+    let seen = table.attr(Ino(1)).unwrap();
+    assert_eq!((seen.size, seen.change, seen.mtime.secs), (120, 11, 11));
+    table.publish(2, &[Publish::Inode(Inode { mode: 0o600, ..inode(1, 12) })]);
+    let seen = table.attr(Ino(1)).unwrap();
+    assert_eq!((seen.size, seen.change, seen.mode), (120, 12, 0o600), "the later change wins, the size is the log's");
+    assert_eq!(table.overlaid(&inode(1, 10)).change, 11);
+    assert_eq!(table.overlaid(&inode(2, 10)), inode(2, 10), "one without live data is as it is");
+}
+
+#[test]
+fn a_fold_takes_what_it_covers_and_leaves_what_came_later() {
+    let table = LockTable::new(1 << 16);
+    table.publish(1, &[Publish::Inode(inode(1, 10))]);
+    write(&table, 1, 11);
+    write(&table, 1, 12);
+    let folded = Inode { size: 120, folded_lsn: 11, ..inode(1, 11) };
+    table.publish(2, &[Publish::Folded { inode: folded, lsn: 11 }]);
+    table.with(Ino(1), |stripe| {
+        let entry = stripe.entry(Ino(1)).unwrap();
+        let offsets: Vec<u64> = entry.live().unwrap().extents().iter().map(|(offset, _)| offset).collect();
+        assert_eq!(offsets, [120]);
+        assert_eq!((entry.inode().folded_lsn, entry.attr().size), (11, 130));
+    });
+    let folded = Inode { size: 130, folded_lsn: 12, ..inode(1, 12) };
+    table.publish(3, &[Publish::Folded { inode: folded, lsn: 12 }]);
+    assert_eq!(table.count(), (1, 0), "nothing is live any more");
+    assert_eq!(table.attr(Ino(1)).unwrap(), folded);
+}
+
+#[test]
+fn eviction_spares_live_data_and_what_was_used() {
+    let table = LockTable::new(0);
+    let inos = neighbours(40);
+    table.publish(1, &[Publish::Inode(inode(1, 10))]);
+    write(&table, 1, 11);
+    for ino in &inos {
+        table.publish(1, &[Publish::Inode(inode(*ino, 1))]);
+        assert!(table.attr(Ino(inos[0])).is_some() || *ino != inos[1], "used a moment ago");
+    }
+    let (entries, live) = table.count();
+    assert!(entries <= ENTRIES_MIN + 1, "{entries} entries");
+    assert_eq!(live, 1);
+    assert_eq!(table.attr(Ino(1)).unwrap().size, 120);
+    assert!(table.attr(Ino(*inos.last().unwrap())).is_some());
+}
+
+#[test]
+fn a_stripe_full_of_live_data_takes_one_more() {
+    let table = LockTable::new(0);
+    let inos = neighbours(20);
+    for (index, ino) in inos.iter().enumerate() {
+        table.publish(1, &[Publish::Inode(inode(*ino, 1))]);
+        write(&table, *ino, 100 + index as u64);
+    }
+    assert_eq!(table.count(), (20, 20));
+}
+
+#[test]
+fn inodes_spread_over_the_stripes() {
+    let mut counts = vec![0; STRIPES];
+    for ino in 0..STRIPES as u64 * 8 {
+        counts[stripe_index(Ino(ino))] += 1;
+    }
+    assert!(counts.iter().all(|&count| (4..=12).contains(&count)), "consecutive numbers meet in few stripes");
+}
