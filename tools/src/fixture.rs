@@ -107,14 +107,20 @@ impl Fixture {
         fixture
     }
 
-    /// A pool with a filesystem as it is when it was just made.
-    pub(crate) fn empty() -> Fixture {
+    /// A pool with the folder of a share and nothing in it.
+    pub(crate) fn new_share() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let fixture = Fixture { folder };
         fs::write(fixture.pool().join("format"), FORMAT).unwrap();
         fs::write(fixture.pool().join("secret"), [7; SECRET_BYTES]).unwrap();
         fs::write(fixture.pool().join("lock"), "").unwrap();
         fs::create_dir_all(fixture.log()).unwrap();
+        fixture
+    }
+
+    /// A pool with a filesystem as it is when it was just made.
+    pub(crate) fn empty() -> Fixture {
+        let fixture = Fixture::new_share();
         drop(Store::open(&fixture.ledger(), &LedgerOptions::new(FILESYSTEM, NOW)).unwrap());
         fixture
     }

@@ -32,6 +32,8 @@ mod source;
 mod tree;
 
 #[cfg(test)]
+mod living;
+#[cfg(test)]
 mod tests;
 
 /// Checks that a pool is whole
