@@ -72,6 +72,25 @@ fn group_limit() -> Option<u64> {
     fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?.trim().parse().ok()
 }
 
+/// Fails where the kernel does not let this process use io_uring: the errors of its first use would not say so.
+pub(crate) fn require_io_uring() -> Result<(), String> {
+    let setting = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    io_uring_permitted(setting.trim(), rustix::process::geteuid().is_root())
+}
+
+/// 0 permits it to everyone, 1 to privileged processes and those of a group, 2 to nobody. Older kernels have no such
+/// setting and permit it.
+fn io_uring_permitted(setting: &str, superuser: bool) -> Result<(), String> {
+    match setting {
+        "2" => Err("io_uring is switched off on this machine: sysctl kernel.io_uring_disabled=0 permits it".into()),
+        "1" if !superuser => {
+            tracing::warn!("kernel.io_uring_disabled is 1: only members of kernel.io_uring_group may use io_uring");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Lets the process open as many files as it may: one a connection. What cannot be raised stays.
 pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
@@ -120,6 +139,14 @@ mod tests {
         assert!(cores(&config).unwrap_err().contains("processor 8000"));
         config.server.cores = Auto::Given(CoreList(vec![usable.0[0]]));
         assert_eq!(cores(&config).unwrap().0, [usable.0[0]]);
+    }
+
+    #[test]
+    fn a_machine_without_io_uring_is_told_how_to_permit_it() {
+        assert!(io_uring_permitted("2", true).unwrap_err().contains("sysctl"));
+        assert!(io_uring_permitted("1", true).is_ok());
+        assert!(io_uring_permitted("0", false).is_ok());
+        assert!(io_uring_permitted("", false).is_ok());
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     logging::begin(&config.log)?;
     logging::abort_on_panic();
     let events = signals::begin().map_err(|error| format!("signals: {error}"))?;
+    machine::require_io_uring()?;
     machine::raise_open_files();
 
     let pool = Pool::open(&config.pool.path)?;
