@@ -3,6 +3,7 @@
 //!
 //! Callers: the core at start ([`Fs::start`]) and at its end ([`Fs::stop`]), every verb.
 
+use super::ahead::Streams;
 use super::backlog::Backlog;
 use super::filesystem::Shared;
 use super::peers::PeerFlush;
@@ -48,6 +49,7 @@ pub struct Fs {
     pub(super) stopping: Cell<bool>,
     pub(super) wake: Signal,
     pub(super) scratch: RefCell<Scratch>,
+    pub(super) streams: RefCell<Streams>,
 }
 
 /// What a core builds its [`Fs`] from; travels to the core's thread.
@@ -131,6 +133,7 @@ impl Fs {
             stopping: Cell::new(false),
             wake: Signal::default(),
             scratch: RefCell::default(),
+            streams: RefCell::default(),
         });
         fs.world.spawn(Box::pin(checkpoint::run(Rc::downgrade(&fs))));
         fs.world.spawn(Box::pin(clean::run(Rc::downgrade(&fs))));

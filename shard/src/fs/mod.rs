@@ -7,6 +7,7 @@
 use cache::world::LocalFuture;
 
 pub mod access;
+mod ahead;
 pub mod ask;
 mod backlog;
 pub mod checkpoint;

@@ -35,10 +35,14 @@ pub fn read(fs: &Rc<Fs>, cred: &Cred, id: FileId, offset: u64, count: u32) -> St
     let mut scratch = fs.scratch.take();
     let step = match tile(fs, &want, &mut scratch) {
         Err(status) => Step::Done(Err(status)),
-        Ok(view) => match gather(fs, &scratch.tiled) {
-            Some(pieces) => Step::Done(Ok(view.done(&want, pieces))),
-            None => Step::Later(Box::pin(fetch(Rc::clone(fs), want, view, scratch.tiled.clone()))),
-        },
+        Ok(view) => {
+            let pieces = gather(fs, &scratch.tiled);
+            fs.read_ahead(&want, view.end, pieces.is_none());
+            match pieces {
+                Some(pieces) => Step::Done(Ok(view.done(&want, pieces))),
+                None => Step::Later(Box::pin(fetch(Rc::clone(fs), want, view, scratch.tiled.clone()))),
+            }
+        }
     };
     fs.scratch.replace(scratch);
     if let Step::Done(Ok(done)) = &step {
@@ -49,16 +53,16 @@ pub fn read(fs: &Rc<Fs>, cred: &Cred, id: FileId, offset: u64, count: u32) -> St
 
 /// What is asked.
 #[derive(Clone, Copy)]
-struct Want {
-    cred: Cred,
-    id: FileId,
-    offset: u64,
-    count: u32,
+pub(super) struct Want {
+    pub(super) cred: Cred,
+    pub(super) id: FileId,
+    pub(super) offset: u64,
+    pub(super) count: u32,
 }
 
 /// The file and the range found in it.
 #[derive(Clone, Copy)]
-struct View {
+pub(super) struct View {
     attr: Inode,
     /// Where the extents found end; at least `offset`.
     end: u64,
@@ -90,7 +94,8 @@ fn gather(fs: &Fs, extents: &[(u64, Extent)]) -> Option<Vec<Piece>> {
 async fn fetch(fs: Rc<Fs>, want: Want, mut view: View, mut extents: Vec<(u64, Extent)>) -> Result<ReadDone, Status> {
     fs.stats.read_misses.set(fs.stats.read_misses.get() + 1);
     for _ in 0..FETCH_ATTEMPTS_MAX {
-        match fetch_missing(&fs, &extents).await {
+        let places = extents.iter().map(|(_, extent)| *extent).collect();
+        match fs.volume.fetch(places).await {
             Ok(pieces) => {
                 let done = view.done(&want, pieces);
                 fs.count_read(done.bytes);
@@ -111,38 +116,8 @@ async fn fetch(fs: Rc<Fs>, want: Want, mut view: View, mut extents: Vec<(u64, Ex
     Err(Status::Delay)
 }
 
-/// The bytes of `extents` in order. Those in memory are taken from there: what the log has not
-/// written yet is nowhere else. The others are asked for all at once.
-async fn fetch_missing(fs: &Fs, extents: &[(u64, Extent)]) -> Result<Vec<Piece>, ReadError> {
-    let mut found: Vec<Option<Vec<Piece>>> = Vec::with_capacity(extents.len());
-    let mut missing = Vec::new();
-    for (_, extent) in extents {
-        let mut pieces = Vec::new();
-        let here = fs.volume.read(extent, &mut pieces);
-        if !here {
-            missing.push(*extent);
-        }
-        found.push(here.then_some(pieces));
-    }
-    let mut fetched = fs.volume.fetch(missing).await?.into_iter();
-    let mut pieces = Vec::with_capacity(extents.len() + fetched.len());
-    for ((_, extent), here) in extents.iter().zip(found) {
-        let Some(here) = here else {
-            let mut left = extent.bytes;
-            while left > 0 {
-                let piece = fetched.next().expect("all bytes that were asked for came");
-                left -= piece.len() as u64;
-                pieces.push(piece);
-            }
-            continue;
-        };
-        pieces.extend(here);
-    }
-    Ok(pieces)
-}
-
 /// Finds the extents of the range: they end up in `scratch.tiled`, in order and without gaps.
-fn tile(fs: &Fs, want: &Want, scratch: &mut Scratch) -> Result<View, Status> {
+pub(super) fn tile(fs: &Fs, want: &Want, scratch: &mut Scratch) -> Result<View, Status> {
     let mut before = None;
     for _ in 0..TILE_ATTEMPTS_MAX {
         let (mut view, ledger_below) = look(fs, want, scratch)?;
