@@ -9,6 +9,7 @@
 use super::checkpoint;
 use super::column::Fs;
 use super::signal::Signal;
+use super::statfs;
 use crate::inode::{FileId, Ino};
 use crate::ledger::command::{Done, Job, SegmentInfo};
 use crate::live::Stamp;
@@ -143,12 +144,14 @@ fn victims(fs: &Fs, is_wanted: bool) -> Result<Vec<SegmentInfo>, Status> {
     let segment_bytes = fs.shared.options.segment_bytes;
     let used = segments.len() as u64;
     let live: u64 = segments.iter().map(|info| info.live_bytes).sum();
-    let free = fs.shared.free_segments.load(Ordering::Relaxed);
+    let total = statfs::space(&fs.shared, reader.gauges())?.total_bytes / segment_bytes;
+    let reserve = u64::from(fs.shared.options.reserve_segments);
+    let is_short = total.saturating_sub(used) < reserve + (total / 16).clamp(FREE_SEGMENTS_LOW, FREE_SEGMENTS_HIGH);
     let keep_below = if is_wanted {
         segment_bytes / 16 * 15
-    } else if free < (used / 8).max(FREE_SEGMENTS_LOW) {
+    } else if is_short {
         segment_bytes / 4 * 3
-    } else if used > FREE_SEGMENTS_LOW && live < used * (segment_bytes / 2) {
+    } else if used > IDLE_SEGMENTS_MIN && live < used * (segment_bytes / 2) {
         segment_bytes / 2
     } else {
         return Ok(Vec::new());
@@ -313,7 +316,11 @@ fn segments_used(fs: &Fs) -> u64 {
 
 /// Between two passes without need, and how long a pass in vain counts.
 pub const INTERVAL: Duration = Duration::from_secs(1);
-/// Fewer free segments than this are too few.
-pub const FREE_SEGMENTS_LOW: u64 = 8;
+/// Beside the reserve a sixteenth of all segments is kept free, at least this many...
+pub const FREE_SEGMENTS_LOW: u64 = 2;
+/// ...and at most this many.
+pub const FREE_SEGMENTS_HIGH: u64 = 64;
+/// Fewer segments are not cleaned for being half empty.
+pub const IDLE_SEGMENTS_MIN: u64 = 8;
 /// Most segments cleaned in one pass without need.
 pub const PASS_SEGMENTS_MAX: usize = 4;
