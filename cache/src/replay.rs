@@ -265,3 +265,6 @@ fn frame_here<'a>(bytes: &'a [u8; BLOCK_BYTES], scope: ReplayScope, block: u32) 
     let here = header.segment == scope.segment && header.block == block && header.filesystem == scope.filesystem;
     here.then_some(frame)
 }
+
+#[cfg(test)]
+mod tests;

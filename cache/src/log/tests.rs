@@ -256,6 +256,27 @@ fn what_was_just_written_is_read_from_memory() {
 }
 
 #[test]
+fn small_frames_of_one_chunk_stay_in_memory_beside_each_other() {
+    let core = Core::new(1);
+    core.world.run_until(async {
+        let mut records = Vec::new();
+        for index in 0..40 {
+            let record = core.append(RecordKind::Data, 1 + index * 100, Urgency::Data).await.unwrap();
+            core.log.flush_to(record.position).await.unwrap();
+            records.push(record);
+        }
+        for record in records {
+            let extent = Extent { bytes: record.bytes as u64, place: record.place, version: 1, lsn: 1 };
+            let mut pieces = Vec::new();
+            assert!(core.volume.read(&extent, &mut pieces), "{record:?}");
+            let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.as_slice().iter().copied()).collect();
+            assert!(bytes == payload(record.lsn, record.bytes));
+        }
+        assert_eq!(core.disk.reads(), 0);
+    });
+}
+
+#[test]
 fn the_open_frame_is_read_together_with_what_comes_from_disk() {
     let core = Core::new(1);
     core.world.run_until(async {
