@@ -77,15 +77,9 @@ async fn set(
         write::may_write(&fs.attr(id)?, &cred)?;
         check_size(size)?;
     }
-    let verb = Verb::Setattr { file: id, attr: rest, guard };
-    let ask = Ask { cred, now: fs.world.now(), replay, verb };
-    let answer = match fs.port.call(Job::Ask(Box::new(ask))).await {
-        Done::Answer(answer) => answer,
-        Done::Refused(status) => return Err(status),
-        _ => return Err(Status::ServerFault),
-    };
-    answer.status?;
-    let Answer { before: Some(before), object: Some(after), replayed, .. } = *answer else {
+    let Answer { before: Some(before), object: Some(after), replayed, .. } =
+        tell(&fs, cred, Verb::Setattr { file: id, attr: rest, guard }, replay).await?
+    else {
         return Err(Status::ServerFault);
     };
     let done = SetattrDone { before, after };
@@ -93,9 +87,23 @@ async fn set(
         // A replay must not cut what was written since.
         Some(size) if !(replayed && fs.attr(id)?.change != after.change) => {
             let SetattrDone { after, .. } = truncate(&fs, &cred, id, size, None).wait().await?;
-            Ok(SetattrDone { after, ..done })
+            let Some(mtime) = rest.mtime else { return Ok(SetattrDone { after, ..done }) };
+            // The new length came with an mtime of its own; the client's is the one that counts.
+            let attr = SetAttr { mtime: Some(mtime), ..SetAttr::default() };
+            let answer = tell(&fs, cred, Verb::Setattr { file: id, attr, guard: None }, None).await?;
+            Ok(SetattrDone { after: answer.object.unwrap_or(after), ..done })
         }
         _ => Ok(done),
+    }
+}
+
+/// Asks the ledger; a refusal is an error.
+async fn tell(fs: &Fs, cred: Cred, verb: Verb, replay: Option<ReplayKey>) -> Result<Answer, Status> {
+    let ask = Ask { cred, now: fs.world.now(), replay, verb };
+    match fs.port.call(Job::Ask(Box::new(ask))).await {
+        Done::Answer(answer) => answer.status.map(|()| *answer),
+        Done::Refused(status) => Err(status),
+        _ => Err(Status::ServerFault),
     }
 }
 
