@@ -135,15 +135,27 @@ impl Acceptor {
         }
     }
 
+    /// Hands a connection to the least loaded core, or counts and closes it.
     fn place(&mut self, stream: TcpStream, peer: SocketAddr) {
         let peer = peer.ip().to_canonical();
-        if self.hand_over(stream, peer).is_none() {
-            self.refusals.count.fetch_add(1, Ordering::Relaxed);
+        let seat = self.seat(&stream, peer);
+        // Counted before it is closed: whoever sees the end sees the count.
+        let refuse = || self.refusals.count.fetch_add(1, Ordering::Relaxed);
+        match seat {
+            None => {
+                refuse();
+            }
+            Some((mailbox, seat)) => {
+                if let Err(full) = mailbox.post(Letter::Connection(Incoming { stream, peer, seat })) {
+                    refuse();
+                    drop(full);
+                }
+            }
         }
     }
 
-    /// Hands a connection to the least loaded core; `None`, and it is closed, where a limit forbids.
-    fn hand_over(&mut self, stream: TcpStream, peer: IpAddr) -> Option<()> {
+    /// The core that a connection goes to, and what it counts there; `None` where a limit forbids it.
+    fn seat(&mut self, stream: &TcpStream, peer: IpAddr) -> Option<(Arc<Mailbox<Letter>>, Seat)> {
         if self.total.load(Ordering::Relaxed) >= self.quota.total_max {
             return None;
         }
@@ -151,10 +163,10 @@ impl Acceptor {
         if client.load(Ordering::Relaxed) >= self.quota.client_max {
             return None;
         }
-        prepare(&stream).ok()?;
+        prepare(stream).ok()?;
         let place = self.places.iter().min_by_key(|place| place.load.load(Ordering::Relaxed))?;
         let seat = Seat::take(vec![self.total.clone(), client, place.load.clone()]);
-        place.mailbox.post(Letter::Connection(Incoming { stream, peer, seat })).ok()
+        Some((place.mailbox.clone(), seat))
     }
 
     /// The count of a client's connections. Clients without any are forgotten now and then.

@@ -89,7 +89,7 @@ pub(crate) fn open(core: &Rc<Core>, socket: impl Socket, peer: IpAddr, seat: Sea
 async fn read(connection: Rc<Connection>, mut receiver: impl Receive) {
     let mut input = Input::new(connection.core.clone());
     while let Ok(missing) = serve(&connection, &mut input).await {
-        if !input.make_room(missing).await || !receive(&connection, &mut receiver, &mut input).await {
+        if !input.make_room(&connection, missing).await || !receive(&connection, &mut receiver, &mut input).await {
             break;
         }
     }
@@ -223,6 +223,14 @@ impl Connection {
         self.has_room.until(|| self.is_roomy() || !self.is_open()).await;
     }
 
+    /// Waits while the core has no memory for more. The peer is not to blame for that time.
+    async fn wait_for_budget(&self) {
+        if !self.core.is_in_budget() {
+            self.receiving.stop();
+            self.core.wait_for_budget(|| !self.is_open()).await;
+        }
+    }
+
     fn is_open(&self) -> bool {
         self.state.get() == State::Open
     }
@@ -242,16 +250,21 @@ impl Connection {
             self.state.set(State::Draining);
             self.closer.close_receiving();
         }
-        self.has_room.notify();
-        self.has_replies.notify();
+        self.wake();
     }
 
     /// Ends it now; replies that were not sent are lost.
     pub(crate) fn close(&self) {
         self.state.set(State::Closed);
         self.closer.close();
+        self.wake();
+    }
+
+    /// Its tasks look at the state, wherever they wait.
+    fn wake(&self) {
         self.has_room.notify();
         self.has_replies.notify();
+        self.core.has_budget.notify();
     }
 
     /// Closes it when its peer has stalled or been idle for too long.
@@ -362,10 +375,10 @@ impl Input {
 
     /// Makes room in the buffer for more of the record that misses `missing` bytes. While the core's
     /// budget is spent it waits. `false` when the record can never fit.
-    async fn make_room(&mut self, missing: usize) -> bool {
+    async fn make_room(&mut self, connection: &Connection, missing: usize) -> bool {
         if self.is_empty() {
             self.rest();
-            self.core.wait_for_budget().await;
+            connection.wait_for_budget().await;
             return true;
         }
         let arrived = self.buffer.len() - self.head;
@@ -382,7 +395,7 @@ impl Input {
             return false;
         }
         if self.reserved == 0 {
-            self.core.wait_for_budget().await;
+            connection.wait_for_budget().await;
             self.reserved = self.core.buffers.large_bytes();
             self.core.hold(self.reserved);
         }

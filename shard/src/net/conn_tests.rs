@@ -201,7 +201,7 @@ fn null() -> Vec<u8> {
 }
 
 fn marked(body: &[u8]) -> Vec<u8> {
-    [&(body.len() as u32 | 1 << 31).to_be_bytes(), body].concat()
+    [&(body.len() as u32 | (1 << 31)).to_be_bytes(), body].concat()
 }
 
 /// Bytes of a reply without results, its mark included.
@@ -250,7 +250,7 @@ fn records_of_every_size_pass_and_memory_is_given_back() {
 fn a_claimed_length_allocates_nothing() {
     let lab = Lab::default();
     let pipe = lab.connect();
-    lab.send(&pipe, &(RECORD_BYTES_MAX as u32 | 1 << 31).to_be_bytes());
+    lab.send(&pipe, &(RECORD_BYTES_MAX as u32 | (1 << 31)).to_be_bytes());
     lab.send(&pipe, &[0; 1000]);
     assert_eq!(lab.core.stats.bytes_held.value(), 0);
 }
@@ -259,7 +259,7 @@ fn a_claimed_length_allocates_nothing() {
 fn a_record_that_is_too_long_closes_the_connection() {
     let lab = Lab::default();
     let pipe = lab.connect();
-    lab.send(&pipe, &[null(), (RECORD_BYTES_MAX as u32 + 1 | 1 << 31).to_be_bytes().to_vec()].concat());
+    lab.send(&pipe, &[null(), ((RECORD_BYTES_MAX as u32 + 1) | (1 << 31)).to_be_bytes().to_vec()].concat());
     assert_eq!(pipe.from_server.borrow().len(), NULL_REPLY, "what came before is answered");
     assert!(pipe.broken.get());
     assert_eq!(lab.world.tasks(), 0);

@@ -78,7 +78,8 @@ pub struct Limits {
     /// Bytes of requests under way and unsent replies of one connection; at the limit it is not
     /// read. One request and its reply may go beyond.
     pub connection_bytes_max: usize,
-    /// The same for all connections of a core, their large receive buffers included.
+    /// The same for all connections of a core, their large receive buffers included. The 32 KiB
+    /// that an idle connection holds are not.
     pub core_bytes_max: usize,
     /// A record that was begun must make progress within this time.
     pub record_stall_secs: u32,
@@ -121,7 +122,7 @@ pub struct Core {
     shares: Vec<Share>,
     peers: Option<Rc<Peers>>,
     /// Readers wait here while the budget is spent.
-    has_budget: Gate,
+    pub(crate) has_budget: Gate,
     /// Seconds since the core started, counted by its own timer from 1 on.
     seconds: Cell<u32>,
     roster: RefCell<Roster>,
@@ -190,15 +191,14 @@ impl Core {
         }
     }
 
-    /// Waits while the budget is spent.
-    pub(crate) async fn wait_for_budget(&self) {
-        if !self.is_in_budget() {
-            self.stats.stalls.add(1);
-            self.has_budget.until(|| self.is_in_budget()).await;
-        }
+    /// Waits while the budget is spent, or until there is nothing to wait for any more.
+    pub(crate) async fn wait_for_budget(&self, is_over: impl Fn() -> bool) {
+        self.stats.stalls.add(1);
+        self.has_budget.until(|| self.is_in_budget() || is_over()).await;
     }
 
-    fn is_in_budget(&self) -> bool {
+    /// Whether there is memory for more requests and replies.
+    pub(crate) fn is_in_budget(&self) -> bool {
         self.stats.bytes_held.value() < self.limits.core_bytes_max as u64
     }
 
@@ -236,11 +236,16 @@ impl Core {
     /// Answers what was read for as long as `drain`, then ends all connections.
     async fn let_go(&self, drain: Duration) {
         self.drain();
-        let deadline = self.world.monotonic() + drain;
+        self.wait_for_connections(drain).await;
+        self.close();
+        self.wait_for_connections(CLOSE_TIME).await;
+    }
+
+    async fn wait_for_connections(&self, time: Duration) {
+        let deadline = self.world.monotonic() + time;
         while self.stats.connections.value() > 0 && self.world.monotonic() < deadline {
             self.world.sleep(DRAIN_PAUSE).await;
         }
-        self.close();
     }
 
     /// Ends all connections.
@@ -270,8 +275,11 @@ impl Core {
             }
             if mailbox.is_quiet() {
                 let (result, buffer) = bell.read_at(rung, 0).await;
-                result?;
                 rung = buffer;
+                if result.is_err() {
+                    // A core that cannot hear the bell looks by itself.
+                    self.world.sleep(DEAF_PAUSE).await;
+                }
             }
         }
     }
@@ -437,6 +445,10 @@ impl Roster {
 const RING_ENTRIES: u32 = 4096;
 /// Operations of the disk ring that the kernel works on at a time.
 const DISK_DEPTH: u32 = 256;
+/// How often a core looks into its mailbox when its bell does not work.
+const DEAF_PAUSE: Duration = Duration::from_millis(1);
+/// Most time for the kernel to let go of closed connections.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// How often a stopping core looks whether all connections are gone.
 const DRAIN_PAUSE: Duration = Duration::from_millis(2);
 /// How often stalled connections are looked for.

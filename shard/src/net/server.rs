@@ -20,7 +20,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -192,8 +192,8 @@ impl Server {
         for acceptor in self.acceptors {
             let _ = acceptor.thread.join();
         }
-        let stopping: Vec<_> = self.cores.iter().map(CoreHandle::ask_stop).collect();
-        let stopped = stopping.into_iter().map(|answer| answer.recv().unwrap_or(Err(Status::Io)));
+        let stopping: Vec<_> = self.cores.iter().map(|core| (core, core.ask_stop())).collect();
+        let stopped = stopping.into_iter().map(|(core, answer)| core.stopped(&answer));
         let result = stopped.fold(Ok(()), Result::and);
         for core in &self.cores {
             core.post(Letter::End);
@@ -218,6 +218,17 @@ impl CoreHandle {
         answer
     }
 
+    /// Waits until the core has stopped; one that has ended cannot.
+    fn stopped(&self, answer: &Receiver<Result<(), Status>>) -> Result<(), Status> {
+        loop {
+            match answer.recv_timeout(ENDED_PAUSE) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) if !self.thread.is_finished() => {}
+                Err(_) => return Err(Status::Io),
+            }
+        }
+    }
+
     /// Waits for room: the core empties its mailbox while it lives.
     fn post(&self, letter: Letter) {
         let mut letter = Some(letter);
@@ -231,5 +242,7 @@ impl CoreHandle {
     }
 }
 
+/// How often it is looked whether a stopping core has ended.
+const ENDED_PAUSE: Duration = Duration::from_millis(100);
 /// Rest while a core's mailbox is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);

@@ -9,55 +9,55 @@ use wire::rpc::{AuthSys, CallHeader, OpaqueAuth, ReplyHeader};
 use wire::xdr::{Array, Encode, Opaque, Reader, encode_vec};
 
 /// How an operation ended.
-pub type Outcome<T> = Result<T, Nfsstat3>;
+pub(crate) type Outcome<T> = Result<T, Nfsstat3>;
 
 /// A connection to a server, and the user on its other end.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
-    pub xid: u32,
-    pub uid: u32,
-    pub gid: u32,
+    pub(crate) xid: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 impl Client {
     /// Connects as the superuser.
-    pub fn connect(address: SocketAddr) -> Client {
+    pub(crate) fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
         stream.set_nodelay(true).expect("a socket option");
         Client { stream, xid: 1, uid: 0, gid: 0 }
     }
 
-    pub fn becomes(&mut self, uid: u32, gid: u32) {
+    pub(crate) fn becomes(&mut self, uid: u32, gid: u32) {
         (self.uid, self.gid) = (uid, gid);
     }
 
     /// A call, with its record mark.
-    pub fn call(&self, xid: u32, program: u32, version: u32, procedure: u32, args: &impl Encode) -> Vec<u8> {
+    pub(crate) fn call(&self, xid: u32, program: u32, version: u32, procedure: u32, args: &impl Encode) -> Vec<u8> {
         let mut scratch = Vec::new();
-        let machinename = Opaque::new(b"lab").unwrap();
+        let machinename = Opaque::new(b"lab").expect("it is short");
         let sys = AuthSys { stamp: 0, machinename, uid: self.uid, gid: self.gid, gids: Array::default() };
-        let cred = OpaqueAuth::sys(&mut scratch, &sys).unwrap();
+        let cred = OpaqueAuth::sys(&mut scratch, &sys).expect("it is short");
         let header = CallHeader { xid, program, version, procedure, cred, verf: OpaqueAuth::NONE };
         marked(&[encode_vec(&header), encode_vec(args)].concat())
     }
 
-    pub fn nfs_call(&self, xid: u32, procedure: Procedure, args: &impl Encode) -> Vec<u8> {
+    pub(crate) fn nfs_call(&self, xid: u32, procedure: Procedure, args: &impl Encode) -> Vec<u8> {
         self.call(xid, PROGRAM, VERSION, procedure as u32, args)
     }
 
     /// Sends bytes as they are.
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server takes it");
     }
 
     /// The next record.
-    pub fn receive(&mut self) -> Vec<u8> {
+    pub(crate) fn receive(&mut self) -> Vec<u8> {
         self.try_receive().expect("the server answers")
     }
 
     /// The next record; `None` when the server has closed.
-    pub fn try_receive(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn try_receive(&mut self) -> Option<Vec<u8>> {
         let mut mark = [0; 4];
         self.stream.read_exact(&mut mark).ok()?;
         let mark = u32::from_be_bytes(mark);
@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// Calls a procedure and gives back the bytes of its results.
-    pub fn results(&mut self, program: u32, version: u32, procedure: u32, args: &impl Encode) -> Vec<u8> {
+    pub(crate) fn results(&mut self, program: u32, version: u32, procedure: u32, args: &impl Encode) -> Vec<u8> {
         self.xid += 1;
         let call = self.call(self.xid, program, version, procedure, args);
         self.send(&call);
@@ -81,43 +81,43 @@ impl Client {
     }
 
     /// The root of a share.
-    pub fn mount(&mut self, path: &str) -> FileHandleBuf {
-        let path = wire::mount::Dirpath::new(path.as_bytes()).unwrap();
+    pub(crate) fn mount(&mut self, path: &str) -> FileHandleBuf {
+        let path = wire::mount::Dirpath::new(path.as_bytes()).expect("it fits the wire");
         let bytes = self.results(wire::mount::PROGRAM, 3, wire::mount::Procedure::Mnt as u32, &path);
         match decoded::<Mountres3<'_>>(&bytes) {
-            Mountres3::Ok(res) => FileHandle::new(res.fhandle.bytes()).unwrap().into(),
+            Mountres3::Ok(res) => FileHandle::new(res.fhandle.bytes()).expect("it fits the wire").into(),
             Mountres3::Fail(status) => panic!("{status:?}"),
         }
     }
 
-    pub fn getattr(&mut self, object: &FileHandleBuf) -> Outcome<Fattr3> {
+    pub(crate) fn getattr(&mut self, object: &FileHandleBuf) -> Outcome<Fattr3> {
         let bytes = self.nfs(Procedure::Getattr, &GetattrArgs { object: object.handle() });
         outcome(decoded::<GetattrRes>(&bytes)).map(|res| res.obj_attributes)
     }
 
-    pub fn setattr(&mut self, object: &FileHandleBuf, new_attributes: Sattr3) -> Outcome<SetattrResOk> {
+    pub(crate) fn setattr(&mut self, object: &FileHandleBuf, new_attributes: Sattr3) -> Outcome<SetattrResOk> {
         let args = SetattrArgs { object: object.handle(), new_attributes, guard: None };
         let bytes = self.nfs(Procedure::Setattr, &args);
         outcome(decoded::<SetattrRes>(&bytes))
     }
 
-    pub fn lookup(&mut self, dir: &FileHandleBuf, name: &str) -> Outcome<FileHandleBuf> {
+    pub(crate) fn lookup(&mut self, dir: &FileHandleBuf, name: &str) -> Outcome<FileHandleBuf> {
         let bytes = self.nfs(Procedure::Lookup, &LookupArgs { what: location(dir, name) });
         outcome(decoded::<LookupRes<'_>>(&bytes)).map(|res| res.object.into())
     }
 
-    pub fn access(&mut self, object: &FileHandleBuf, access: u32) -> Outcome<u32> {
+    pub(crate) fn access(&mut self, object: &FileHandleBuf, access: u32) -> Outcome<u32> {
         let bytes = self.nfs(Procedure::Access, &AccessArgs { object: object.handle(), access });
         outcome(decoded::<AccessRes>(&bytes)).map(|res| res.access)
     }
 
-    pub fn readlink(&mut self, symlink: &FileHandleBuf) -> Outcome<Vec<u8>> {
+    pub(crate) fn readlink(&mut self, symlink: &FileHandleBuf) -> Outcome<Vec<u8>> {
         let bytes = self.nfs(Procedure::Readlink, &ReadlinkArgs { symlink: symlink.handle() });
         outcome(decoded::<ReadlinkRes<'_>>(&bytes)).map(|res| res.data.to_vec())
     }
 
     /// The bytes, and whether they reach the end.
-    pub fn read(&mut self, file: &FileHandleBuf, offset: u64, count: u32) -> Outcome<(Vec<u8>, bool)> {
+    pub(crate) fn read(&mut self, file: &FileHandleBuf, offset: u64, count: u32) -> Outcome<(Vec<u8>, bool)> {
         let bytes = self.nfs(Procedure::Read, &ReadArgs { file: file.handle(), offset, count });
         outcome(decoded::<ReadRes<'_>>(&bytes)).map(|res| {
             assert_eq!(res.count as usize, res.data.len());
@@ -125,18 +125,24 @@ impl Client {
         })
     }
 
-    pub fn write(&mut self, file: &FileHandleBuf, offset: u64, data: &[u8], stable: StableHow) -> Outcome<WriteResOk> {
+    pub(crate) fn write(
+        &mut self,
+        file: &FileHandleBuf,
+        offset: u64,
+        data: &[u8],
+        stable: StableHow,
+    ) -> Outcome<WriteResOk> {
         let args = write_args(file, offset, data, stable);
         let bytes = self.nfs(Procedure::Write, &args);
         outcome(decoded::<WriteRes>(&bytes))
     }
 
-    pub fn commit(&mut self, file: &FileHandleBuf) -> Outcome<CommitResOk> {
+    pub(crate) fn commit(&mut self, file: &FileHandleBuf) -> Outcome<CommitResOk> {
         let bytes = self.nfs(Procedure::Commit, &CommitArgs { file: file.handle(), offset: 0, count: 0 });
         outcome(decoded::<CommitRes>(&bytes))
     }
 
-    pub fn create(&mut self, dir: &FileHandleBuf, name: &str, how: Createhow3) -> Outcome<FileHandleBuf> {
+    pub(crate) fn create(&mut self, dir: &FileHandleBuf, name: &str, how: Createhow3) -> Outcome<FileHandleBuf> {
         let bytes = self.nfs(Procedure::Create, &CreateArgs { location: location(dir, name), how });
         outcome(decoded::<CreateRes<'_>>(&bytes)).map(|res| {
             assert!(res.obj_attributes.is_some());
@@ -145,51 +151,59 @@ impl Client {
     }
 
     /// A new file.
-    pub fn file(&mut self, dir: &FileHandleBuf, name: &str) -> FileHandleBuf {
+    pub(crate) fn file(&mut self, dir: &FileHandleBuf, name: &str) -> FileHandleBuf {
         let sattr = Sattr3 { mode: Some(0o644), ..Sattr3::default() };
         self.create(dir, name, Createhow3::Guarded(sattr)).expect("the file is made")
     }
 
-    pub fn mkdir(&mut self, dir: &FileHandleBuf, name: &str) -> Outcome<FileHandleBuf> {
+    pub(crate) fn mkdir(&mut self, dir: &FileHandleBuf, name: &str) -> Outcome<FileHandleBuf> {
         let attributes = Sattr3 { mode: Some(0o755), ..Sattr3::default() };
         let bytes = self.nfs(Procedure::Mkdir, &MkdirArgs { location: location(dir, name), attributes });
         outcome(decoded::<MkdirRes<'_>>(&bytes)).map(|res| res.obj.expect("a handle comes with it").into())
     }
 
-    pub fn symlink(&mut self, dir: &FileHandleBuf, name: &str, text: &[u8]) -> Outcome<FileHandleBuf> {
-        let symlink = Symlinkdata3 { symlink_attributes: Sattr3::default(), symlink_data: Nfspath::new(text).unwrap() };
+    pub(crate) fn symlink(&mut self, dir: &FileHandleBuf, name: &str, text: &[u8]) -> Outcome<FileHandleBuf> {
+        let symlink = Symlinkdata3 {
+            symlink_attributes: Sattr3::default(),
+            symlink_data: Nfspath::new(text).expect("it fits the wire"),
+        };
         let bytes = self.nfs(Procedure::Symlink, &SymlinkArgs { location: location(dir, name), symlink });
         outcome(decoded::<SymlinkRes<'_>>(&bytes)).map(|res| res.obj.expect("a handle comes with it").into())
     }
 
-    pub fn mknod(&mut self, dir: &FileHandleBuf, name: &str, what: Mknoddata3) -> Outcome<FileHandleBuf> {
+    pub(crate) fn mknod(&mut self, dir: &FileHandleBuf, name: &str, what: Mknoddata3) -> Outcome<FileHandleBuf> {
         let bytes = self.nfs(Procedure::Mknod, &MknodArgs { location: location(dir, name), what });
         outcome(decoded::<MknodRes<'_>>(&bytes)).map(|res| res.obj.expect("a handle comes with it").into())
     }
 
-    pub fn remove(&mut self, dir: &FileHandleBuf, name: &str) -> Outcome<WccData> {
+    pub(crate) fn remove(&mut self, dir: &FileHandleBuf, name: &str) -> Outcome<WccData> {
         let bytes = self.nfs(Procedure::Remove, &RemoveArgs { object: location(dir, name) });
         outcome(decoded::<RemoveRes>(&bytes)).map(|res| res.dir_wcc)
     }
 
-    pub fn rmdir(&mut self, dir: &FileHandleBuf, name: &str) -> Outcome<WccData> {
+    pub(crate) fn rmdir(&mut self, dir: &FileHandleBuf, name: &str) -> Outcome<WccData> {
         let bytes = self.nfs(Procedure::Rmdir, &RmdirArgs { object: location(dir, name) });
         outcome(decoded::<RmdirRes>(&bytes)).map(|res| res.dir_wcc)
     }
 
-    pub fn rename(&mut self, from: (&FileHandleBuf, &str), to: (&FileHandleBuf, &str)) -> Outcome<RenameResOk> {
+    pub(crate) fn rename(&mut self, from: (&FileHandleBuf, &str), to: (&FileHandleBuf, &str)) -> Outcome<RenameResOk> {
         let args = RenameArgs { from: location(from.0, from.1), to: location(to.0, to.1) };
         let bytes = self.nfs(Procedure::Rename, &args);
         outcome(decoded::<RenameRes>(&bytes))
     }
 
-    pub fn link(&mut self, file: &FileHandleBuf, dir: &FileHandleBuf, name: &str) -> Outcome<LinkResOk> {
+    pub(crate) fn link(&mut self, file: &FileHandleBuf, dir: &FileHandleBuf, name: &str) -> Outcome<LinkResOk> {
         let bytes = self.nfs(Procedure::Link, &LinkArgs { file: file.handle(), link: location(dir, name) });
         outcome(decoded::<LinkRes>(&bytes))
     }
 
     /// One page: names with their cookies, and whether it is the last.
-    pub fn readdir(&mut self, dir: &FileHandleBuf, cookie: u64, count: u32) -> Outcome<(Vec<(String, u64)>, bool)> {
+    pub(crate) fn readdir(
+        &mut self,
+        dir: &FileHandleBuf,
+        cookie: u64,
+        count: u32,
+    ) -> Outcome<(Vec<(String, u64)>, bool)> {
         let args = ReaddirArgs { dir: dir.handle(), cookie, cookieverf: Cookieverf3::default(), count };
         let bytes = self.nfs(Procedure::Readdir, &args);
         outcome(decoded::<ReaddirRes<'_>>(&bytes)).map(|res| {
@@ -199,7 +213,7 @@ impl Client {
     }
 
     /// All names, read in pages of `maxcount` bytes, each with its attributes and handle.
-    pub fn readdirplus(&mut self, dir: &FileHandleBuf, maxcount: u32) -> Vec<(String, Fattr3, FileHandleBuf)> {
+    pub(crate) fn readdirplus(&mut self, dir: &FileHandleBuf, maxcount: u32) -> Vec<(String, Fattr3, FileHandleBuf)> {
         let (mut all, mut cookie) = (Vec::new(), 0);
         loop {
             let cookieverf = Cookieverf3::default();
@@ -217,29 +231,29 @@ impl Client {
         }
     }
 
-    pub fn fsstat(&mut self, fsroot: &FileHandleBuf) -> Outcome<FsstatResOk> {
+    pub(crate) fn fsstat(&mut self, fsroot: &FileHandleBuf) -> Outcome<FsstatResOk> {
         let bytes = self.nfs(Procedure::Fsstat, &FsstatArgs { fsroot: fsroot.handle() });
         outcome(decoded::<FsstatRes>(&bytes))
     }
 
-    pub fn fsinfo(&mut self, fsroot: &FileHandleBuf) -> Outcome<FsinfoResOk> {
+    pub(crate) fn fsinfo(&mut self, fsroot: &FileHandleBuf) -> Outcome<FsinfoResOk> {
         let bytes = self.nfs(Procedure::Fsinfo, &FsinfoArgs { fsroot: fsroot.handle() });
         outcome(decoded::<FsinfoRes>(&bytes))
     }
 
-    pub fn pathconf(&mut self, object: &FileHandleBuf) -> Outcome<PathconfResOk> {
+    pub(crate) fn pathconf(&mut self, object: &FileHandleBuf) -> Outcome<PathconfResOk> {
         let bytes = self.nfs(Procedure::Pathconf, &PathconfArgs { object: object.handle() });
         outcome(decoded::<PathconfRes>(&bytes))
     }
 }
 
 /// A record of one fragment.
-pub fn marked(body: &[u8]) -> Vec<u8> {
-    [&(body.len() as u32 | 1 << 31).to_be_bytes(), body].concat()
+pub(crate) fn marked(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32 | (1 << 31)).to_be_bytes(), body].concat()
 }
 
 /// The results in a reply that must be a success.
-pub fn results_of(record: &[u8], xid: u32) -> Vec<u8> {
+pub(crate) fn results_of(record: &[u8], xid: u32) -> Vec<u8> {
     let mut r = Reader::new(record);
     let header: ReplyHeader<'_> = r.decode().expect("a reply");
     assert_eq!(header.xid, xid);
@@ -247,16 +261,22 @@ pub fn results_of(record: &[u8], xid: u32) -> Vec<u8> {
     r.rest().to_vec()
 }
 
-pub fn location<'a>(dir: &'a FileHandleBuf, name: &'a str) -> Diropargs3<'a> {
-    Diropargs3 { dir: dir.handle(), name: Filename::new(name.as_bytes()).unwrap() }
+pub(crate) fn location<'a>(dir: &'a FileHandleBuf, name: &'a str) -> Diropargs3<'a> {
+    Diropargs3 { dir: dir.handle(), name: Filename::new(name.as_bytes()).expect("it fits the wire") }
 }
 
-pub fn write_args<'a>(file: &'a FileHandleBuf, offset: u64, data: &'a [u8], stable: StableHow) -> WriteArgs<'a> {
-    WriteArgs { file: file.handle(), offset, count: data.len() as u32, stable, data: Data::new(data).unwrap() }
+pub(crate) fn write_args<'a>(file: &'a FileHandleBuf, offset: u64, data: &'a [u8], stable: StableHow) -> WriteArgs<'a> {
+    WriteArgs {
+        file: file.handle(),
+        offset,
+        count: data.len() as u32,
+        stable,
+        data: Data::new(data).expect("it fits the wire"),
+    }
 }
 
 /// Results decode to their last byte.
-pub fn decoded<'a, T: wire::Decode<'a>>(bytes: &'a [u8]) -> T {
+pub(crate) fn decoded<'a, T: wire::Decode<'a>>(bytes: &'a [u8]) -> T {
     wire::xdr::decode_all(bytes).expect("the results are well-formed")
 }
 

@@ -5,7 +5,7 @@
 
 mod client;
 
-pub use client::*;
+pub(crate) use client::*;
 
 use cache::world::Time;
 use shard::fs::filesystem::{Filesystem, Options};
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// A running server. Stopped, with everything on disk, when dropped.
-pub struct Lab {
+pub(crate) struct Lab {
     folder: TempDir,
     setup: Setup,
     server: Option<Server>,
@@ -29,13 +29,13 @@ pub struct Lab {
 
 /// What differs between tests.
 #[derive(Clone)]
-pub struct Setup {
-    pub cores: u16,
-    pub limits: Limits,
-    pub connections_max: usize,
+pub(crate) struct Setup {
+    pub(crate) cores: u16,
+    pub(crate) limits: Limits,
+    pub(crate) connections_max: usize,
     /// The shares; each has a filesystem of its own.
-    pub shares: Vec<(&'static str, Access, Squash)>,
-    pub capacity_bytes: u64,
+    pub(crate) shares: Vec<(&'static str, Access, Squash)>,
+    pub(crate) capacity_bytes: u64,
 }
 
 impl Default for Setup {
@@ -51,33 +51,33 @@ impl Default for Setup {
 }
 
 impl Lab {
-    pub fn new(setup: Setup) -> Lab {
+    pub(crate) fn new(setup: Setup) -> Lab {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (server, address) = start(&setup, folder.path().to_path_buf());
         Lab { folder, setup, server: Some(server), address }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().expect("it runs")
     }
 
     /// A client on a connection of its own.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.address)
     }
 
     /// Stops the server and starts it again over the same pool, on another port.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.stop();
         let (server, address) = start(&self.setup, self.folder.path().to_path_buf());
         (self.server, self.address) = (Some(server), address);
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(server) = self.server.take() {
             assert_eq!(server.stop(), Ok(()));
         }
