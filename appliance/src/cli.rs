@@ -1,7 +1,7 @@
 //! The command line. Either `--config FILE`, or `--pool` and `--share` for trying it; the help teaches both.
 
 use crate::config::{
-    AccessArg, Auto, Client, Config, CoreList, Pool, Root, Share, ShareName, Size, SocketArg, SquashArg, Store, WhoArg,
+    AccessArg, Admin, Auto, Client, Config, CoreList, Root, Share, ShareName, Size, SocketArg, SquashArg, Store, WhoArg,
 };
 use clap::Parser;
 use shard::policy::{ANONYMOUS, Network, Who};
@@ -59,24 +59,29 @@ Examples:
       basaltd --config /etc/basalt/basalt.toml --check
       basaltd --config /etc/basalt/basalt.toml
 
+Variables BASALT_<SECTION>_<KEY>, such as BASALT_PORTMAP_MODE=off, set single keys of the configuration.
 Ctrl-C or SIGTERM ends it cleanly; a second one at once. SIGHUP reads the clients of the shares again.";
 
 impl Arguments {
-    /// The configuration that the flags amount to: one share, the superuser not squashed. Used without `--config`.
+    /// What the flags make of `base` (the defaults and the environment): one share, the superuser not squashed. Used
+    /// without `--config`.
     /// The superuser gets the usual port, everyone else a free one.
-    pub(crate) fn without_file(&self, pool: &Path, share: &ShareName, superuser: bool) -> Config {
-        let mut config = Config::default();
-        config.pool = Pool { path: absolute(pool), ..config.pool };
-        // Another basaltd may run on this machine: any free port, unless one is named.
-        config.admin.listen.0.set_port(0);
-        if let Some(admin) = &self.admin {
-            config.admin.listen = admin.clone();
+    pub(crate) fn without_file(&self, base: Config, pool: &Path, share: &ShareName, superuser: bool) -> Config {
+        let mut config = base;
+        config.pool.path = absolute(pool);
+        match &self.admin {
+            Some(admin) => config.admin.listen = admin.clone(),
+            // Another basaltd may run on this machine: any free port, unless one is named.
+            None if config.admin == Admin::default() => config.admin.listen.0.set_port(0),
+            None => {}
         }
-        config.server.listen = match &self.listen {
-            Some(listen) => Auto::Given(listen.clone()),
-            None if superuser => Auto::Auto,
-            None => Auto::Given(self.free_port()),
-        };
+        match &self.listen {
+            Some(listen) => config.server.listen = Auto::Given(listen.clone()),
+            None if config.server.listen == Auto::Auto && !superuser => {
+                config.server.listen = Auto::Given(self.free_port());
+            }
+            None => {}
+        }
         if let Some(cores) = &self.cores {
             config.server.cores = Auto::Given(cores.clone());
         }
@@ -132,7 +137,7 @@ mod tests {
     fn config(line: &str) -> Config {
         let arguments = parse(line).unwrap();
         let (pool, share) = arguments.pool_and_share().unwrap();
-        let config = arguments.without_file(pool, share, true);
+        let config = arguments.without_file(Config::default(), pool, share, true);
         config.check().unwrap();
         config
     }
@@ -157,11 +162,26 @@ mod tests {
         let listen = |line: &str| {
             let arguments = parse(line).unwrap();
             let (pool, share) = arguments.pool_and_share().unwrap();
-            arguments.without_file(pool, share, false).server.listen.to_string()
+            arguments.without_file(Config::default(), pool, share, false).server.listen.to_string()
         };
         assert_eq!(listen("--pool /p --share /a"), "127.0.0.1:0");
         assert_eq!(listen("--pool /p --share /a --allow 10.0.0.0/8"), "0.0.0.0:0");
         assert_eq!(listen("--pool /p --share /a --listen [::]:9"), "[::]:9");
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_environment() {
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let variables = [variable("BASALT_SERVER_LISTEN", "[::]:9"), variable("BASALT_ADMIN_LISTEN", "[::1]:8")];
+        let base = crate::config::from_environment(&variables).unwrap();
+        let config = |line: &str| {
+            let arguments = parse(line).unwrap();
+            let (pool, share) = arguments.pool_and_share().unwrap();
+            arguments.without_file(base.clone(), pool, share, false)
+        };
+        assert_eq!(config("--pool /p --share /a").server.listen.to_string(), "[::]:9");
+        assert_eq!(config("--pool /p --share /a").admin.listen.to_string(), "[::1]:8");
+        assert_eq!(config("--pool /p --share /a --listen 127.0.0.1:7").server.listen.to_string(), "127.0.0.1:7");
     }
 
     #[test]

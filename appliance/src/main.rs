@@ -24,6 +24,7 @@ use config::Config;
 use pool::Pool;
 use running::Running;
 use signals::Event;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -78,16 +79,16 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// From the file, or from the flags.
+/// From the file, or from the flags; the environment may set single keys of either.
 fn configuration(arguments: &Arguments) -> Result<Config, String> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let variables: Vec<(String, String)> = std::env::vars_os().filter_map(text).collect();
     if let Some(file) = &arguments.config {
-        let variables: Vec<(String, String)> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
         return config::read(file, &variables).map_err(|error| error.to_string());
     }
     let (pool, share) = arguments.pool_and_share().ok_or("either --config, or --pool and --share are needed")?;
-    let config = arguments.without_file(pool, share, rustix::process::geteuid().is_root());
+    let base = config::from_environment(&variables).map_err(|error| error.to_string())?;
+    let config = arguments.without_file(base, pool, share, rustix::process::geteuid().is_root());
     config.check()?;
     Ok(config)
 }

@@ -9,7 +9,7 @@ mod quantity;
 mod read;
 
 pub(crate) use quantity::{Auto, CoreList, GIB, KIB, MIB, Mode, Size, Span};
-pub(crate) use read::read;
+pub(crate) use read::{from_environment, read};
 
 use serde::{Deserialize, Serialize};
 use shard::policy::{ANONYMOUS, Access, Rule, SharePath, Squash, Who};

@@ -26,7 +26,12 @@ pub(crate) fn read(path: &Path, variables: &[(String, String)]) -> Result<Config
     parse(&name.to_string(), &text, variables)
 }
 
-/// The same from text; `name` is what errors call it.
+/// The defaults, with single keys from the variables. The caller adds the shares and checks the whole.
+pub(crate) fn from_environment(variables: &[(String, String)]) -> Result<Config, ConfigError> {
+    environment::apply(Config::default(), toml::Table::new(), variables).map_err(ConfigError)
+}
+
+/// [`read`] from text; `name` is what errors call it.
 pub(super) fn parse(name: &str, text: &str, variables: &[(String, String)]) -> Result<Config, ConfigError> {
     // The file by itself first: its errors have lines.
     let from_file = |error: toml::de::Error| ConfigError(format!("{name}: {}", error.to_string().trim_end()));

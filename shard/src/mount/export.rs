@@ -1,4 +1,4 @@
-//! EXPORT, RFC 1813 5.2.5: every share and its clients, as configured. EXPORTALL of version 1 is the same.
+//! EXPORT, RFC 1813 5.2.5: every share by its path, and its clients as configured. EXPORTALL of version 1 is the same.
 
 use crate::net::dispatch::Call;
 use crate::net::reply::{Ended, Outcome, Reply};
@@ -20,7 +20,9 @@ pub(super) fn export(call: &Call<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 fn write_all(exports: &Exports, w: &mut Writer<'_>) {
     let start = w.position();
-    for export in exports.iter() {
+    let mut sorted: Vec<&Export> = exports.iter().collect();
+    sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    for export in sorted {
         let before = w.position();
         w.bool(true);
         write_one(export, w);
@@ -65,8 +67,8 @@ mod tests {
     }
 
     #[test]
-    fn every_share_is_listed_with_its_clients() {
-        let shares = vec![export(1, "/a", &["10.0.0.0/8", "anyone"]), export(2, "/b", &["farm.example"])];
+    fn every_share_is_listed_by_its_path_with_its_clients() {
+        let shares = vec![export(2, "/a", &["10.0.0.0/8", "anyone"]), export(1, "/b", &["farm.example"])];
         let list = listed(&Exports::new(shares).unwrap());
         assert_eq!(list[0], ("/a".to_string(), vec!["10.0.0.0/8".to_string(), "*".to_string()]));
         assert_eq!(list[1], ("/b".to_string(), vec!["farm.example".to_string()]));
