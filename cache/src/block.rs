@@ -8,10 +8,10 @@
 //!
 //! Unsafe code: raw memory, and the gather list that the kernel reads.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
@@ -24,20 +24,38 @@ pub const CHUNK_BYTES: usize = CHUNK_BLOCKS * BLOCK_BYTES;
 /// Most memory ranges handed to the kernel in one send (`IOV_MAX`).
 pub const IOVECS_MAX: usize = 1024;
 
-/// A fixed budget of chunk memory. Memory is taken from the system when it is first needed, kept
-/// for ever, and used again last in, first out.
+/// A fixed budget of chunk memory. Memory is taken from the system when it is first needed, in slabs
+/// that the kernel can back by huge pages; it is kept as long as the arena or one of its chunks
+/// lives, and used again last in, first out.
 #[derive(Clone)]
 pub struct Arena {
     shared: Arc<ArenaShared>,
 }
 
 struct ArenaShared {
-    free: Mutex<Vec<Memory>>,
-    made: AtomicUsize,
+    stock: Mutex<Stock>,
     chunks_max: usize,
 }
 
-/// A chunk's bytes; whoever holds it owns them alone.
+/// What an arena has.
+#[derive(Default)]
+struct Stock {
+    free: Vec<Memory>,
+    slabs: Vec<Slab>,
+    /// Chunks cut from slabs so far.
+    made: usize,
+}
+
+/// Memory as it comes from the system: up to 32 chunks.
+struct Slab {
+    start: NonNull<u8>,
+    layout: Layout,
+    /// Chunks cut from it so far.
+    cut: usize,
+}
+
+/// A chunk's bytes; whoever holds it owns them alone. They live as long as the arena's shared part,
+/// which every holder keeps alive.
 struct Memory {
     start: NonNull<u8>,
 }
@@ -79,23 +97,23 @@ impl Arena {
     /// An arena that never holds more than `budget_bytes`, rounded down to chunks.
     pub fn new(budget_bytes: usize) -> Arena {
         let chunks_max = budget_bytes / CHUNK_BYTES;
-        let free = Mutex::new(Vec::new());
-        Arena { shared: Arc::new(ArenaShared { free, made: AtomicUsize::new(0), chunks_max }) }
+        Arena { shared: Arc::new(ArenaShared { stock: Mutex::default(), chunks_max }) }
     }
 
     /// A chunk to fill; `None` when the budget is spent. Its bytes are whatever was there before.
     pub fn take(&self) -> Option<Blank> {
-        let recycled = self.shared.free.lock().pop();
-        let memory = match recycled {
+        let mut stock = self.shared.stock.lock();
+        let memory = match stock.free.pop() {
             Some(memory) => memory,
-            None => self.shared.grow()?,
+            None => stock.cut(self.shared.chunks_max)?,
         };
+        drop(stock);
         Some(Blank { memory: Some(memory), arena: self.shared.clone() })
     }
 
     /// Chunks taken from the system so far.
     pub fn chunks_made(&self) -> usize {
-        self.shared.made.load(Ordering::Relaxed)
+        self.shared.stock.lock().made
     }
 
     /// Chunks of the budget.
@@ -104,37 +122,68 @@ impl Arena {
     }
 }
 
-impl ArenaShared {
-    fn grow(&self) -> Option<Memory> {
-        let more = |made: usize| (made < self.chunks_max).then_some(made + 1);
-        self.made.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Memory::new())
-    }
-}
-
-const LAYOUT: Layout = match Layout::from_size_align(CHUNK_BYTES, BLOCK_BYTES) {
-    Ok(layout) => layout,
-    Err(_) => panic!("64 KiB aligned to 4 KiB is a layout"),
-};
-
-impl Memory {
-    fn new() -> Memory {
-        // SAFETY: LAYOUT has a size above 0.
-        let start = unsafe { alloc_zeroed(LAYOUT) };
-        match NonNull::new(start) {
-            Some(start) => Memory { start },
-            None => handle_alloc_error(LAYOUT),
+impl Stock {
+    /// A chunk that was never used, if the budget allows one more.
+    fn cut(&mut self, chunks_max: usize) -> Option<Memory> {
+        let left = chunks_max - self.made;
+        if left == 0 {
+            return None;
         }
+        if self.slabs.last().is_none_or(Slab::is_used_up) {
+            self.slabs.push(Slab::new(left.min(SLAB_CHUNKS)));
+        }
+        self.made += 1;
+        let slab = self.slabs.last_mut().expect("one was just pushed where none had room");
+        Some(slab.cut())
     }
 }
 
-impl Drop for Memory {
+/// Chunks of a full slab: a huge page.
+const SLAB_CHUNKS: usize = 32;
+
+impl Slab {
+    fn new(chunks: usize) -> Slab {
+        let bytes = chunks * CHUNK_BYTES;
+        let align = if chunks == SLAB_CHUNKS { bytes } else { BLOCK_BYTES };
+        let layout = Layout::from_size_align(bytes, align).expect("a power of two, and far from overflow");
+        // SAFETY: the layout has a size above 0.
+        let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        // SAFETY: the range is ours and page aligned. Advice only: where it is refused, small pages do.
+        #[cfg(not(miri))]
+        unsafe {
+            libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
+        }
+        Slab { start, layout, cut: 0 }
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.cut == self.layout.size() / CHUNK_BYTES
+    }
+
+    /// The next chunk, zeroed: a chunk's bytes are initialised for as long as it lives.
+    fn cut(&mut self) -> Memory {
+        assert!(!self.is_used_up());
+        // SAFETY: the chunk lies inside the slab, and nobody has it yet.
+        let start = unsafe {
+            let start = self.start.add(self.cut * CHUNK_BYTES);
+            start.write_bytes(0, CHUNK_BYTES);
+            start
+        };
+        self.cut += 1;
+        Memory { start }
+    }
+}
+
+impl Drop for Slab {
     fn drop(&mut self) {
-        // SAFETY: `start` came from `alloc_zeroed(LAYOUT)`, and a Memory is neither cloned nor copied.
-        unsafe { dealloc(self.start.as_ptr(), LAYOUT) }
+        // SAFETY: it came from `alloc` with this layout. Slabs are dropped with the arena's shared
+        // part only, which every chunk keeps alive.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
 
+// SAFETY: a Slab owns its memory; the pointer is not tied to a thread.
+unsafe impl Send for Slab {}
 // SAFETY: a Memory owns its bytes alone; the pointer is not tied to a thread.
 unsafe impl Send for Memory {}
 // SAFETY: a shared Memory gives out nothing but its address. The types around it decide who may
@@ -144,7 +193,7 @@ unsafe impl Sync for Memory {}
 impl Blank {
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: CHUNK_BYTES initialised bytes (zeroed when made); exclusive to this Blank.
+        // SAFETY: CHUNK_BYTES initialised bytes (zeroed when cut); exclusive to this Blank.
         unsafe { std::slice::from_raw_parts(self.start(), CHUNK_BYTES) }
     }
 
@@ -174,7 +223,7 @@ impl Blank {
 impl Drop for Blank {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
-            self.arena.free.lock().push(memory);
+            self.arena.stock.lock().free.push(memory);
         }
     }
 }
@@ -519,6 +568,22 @@ mod tests {
         drop(chunks);
         assert_eq!(arena.take().unwrap().start(), starts[2]);
         assert_eq!(arena.chunks_made(), 3);
+    }
+
+    #[test]
+    fn chunks_of_several_slabs_do_not_overlap_and_begin_as_zeros() {
+        let arena = Arena::new((2 * SLAB_CHUNKS + 3) * CHUNK_BYTES);
+        let mut chunks: Vec<Blank> = std::iter::from_fn(|| arena.take()).collect();
+        assert_eq!(chunks.len(), 2 * SLAB_CHUNKS + 3);
+        drop(arena);
+        for (index, chunk) in chunks.iter_mut().enumerate() {
+            assert!(chunk.bytes()[0] == 0 && chunk.bytes()[CHUNK_BYTES - 1] == 0);
+            let ends = [0, CHUNK_BYTES - 1];
+            ends.into_iter().for_each(|at| chunk.bytes_mut()[at] = index as u8);
+        }
+        for (index, chunk) in chunks.iter().enumerate() {
+            assert_eq!([chunk.bytes()[0], chunk.bytes()[CHUNK_BYTES - 1]], [index as u8; 2]);
+        }
     }
 
     #[test]
