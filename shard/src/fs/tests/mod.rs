@@ -5,9 +5,11 @@
 
 mod faults;
 mod model;
+mod namespace;
 mod power;
 mod rig;
 mod space;
+mod threads;
 
 /// Runs `test` for `count` seeds. A panic names the seed.
 fn seeds(count: u64, test: impl Fn(u64)) {

@@ -210,6 +210,13 @@ pub(super) async fn create(fs: &Rc<Fs>, name: &str) -> Result<FileId, Status> {
     Ok(made.id())
 }
 
+pub(super) async fn find(fs: &Rc<Fs>, name: &str) -> Result<FileId, Status> {
+    let dir = FileId { ino: ROOT, generation: 1 };
+    let verb =
+        Verb::Create { dir, name: Name::new(name.as_bytes())?, how: CreateHow::Unchecked, attr: SetAttr::default() };
+    Ok(ask(fs, verb).await?.ok_or(Status::ServerFault)?.id())
+}
+
 pub(super) async fn remove(fs: &Rc<Fs>, name: &str) -> Result<(), Status> {
     let dir = FileId { ino: ROOT, generation: 1 };
     ask(fs, Verb::Remove { dir, name: Name::new(name.as_bytes())? }).await.map(|_| ())
