@@ -268,8 +268,7 @@ fn attributes_are_listed_for_those_who_may_search() {
 #[test]
 fn space_is_told_and_comes_back() {
     let rig = rig();
-    let fs = rig.fs[0].clone();
-    let empty = statfs(&fs).unwrap();
+    let empty = statfs(&rig.fs[0]).unwrap();
     assert_eq!(empty.total_bytes, 64 << 20);
     assert!(empty.free_bytes <= empty.total_bytes && empty.available_bytes < empty.free_bytes);
     file(&rig, TOP, b"f", &[7; 1 << 20]);

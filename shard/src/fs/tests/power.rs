@@ -58,11 +58,20 @@ fn what_was_acknowledged_is_there_after_a_power_cut() {
             });
             drop(cores);
             let verifier = rig.shared.verifier();
+            if rng.one_in(3) {
+                rig = rig.kill();
+                histories = found(&rig, &histories);
+            }
             rig = rig.crash();
             assert_ne!(rig.shared.verifier(), verifier, "unstable data vanishes with the verifier");
-            histories = histories.iter().map(|history| Rc::new(RefCell::new(check(&rig, &history.borrow())))).collect();
+            histories = found(&rig, &histories);
         }
     });
+}
+
+/// Checks every file; what a recovery found is kept from then on.
+fn found(rig: &Rig, histories: &[Rc<RefCell<History>>]) -> Vec<Rc<RefCell<History>>> {
+    histories.iter().map(|history| Rc::new(RefCell::new(check(rig, &history.borrow())))).collect()
 }
 
 /// Works on a file until it is stopped.

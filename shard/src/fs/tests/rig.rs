@@ -142,6 +142,14 @@ impl Rig {
         self.try_crash().unwrap()
     }
 
+    /// The daemon is killed and starts again; the disk keeps what it was given, in its cache.
+    pub(super) fn kill(self) -> Rig {
+        let (world, disk) = (self.world.clone(), self.disk.clone());
+        let (folder, options, seed) = (self.folder.clone(), self.options.clone(), self.seed);
+        drop(self);
+        Rig::start(world, disk, folder, options, seed).unwrap()
+    }
+
     /// The same, where the recovery may fail.
     pub(super) fn try_crash(self) -> Result<Rig, RecoverError> {
         let next = SimWorld::new(self.seed.wrapping_mul(31) + 7);
