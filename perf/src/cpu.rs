@@ -59,6 +59,15 @@ fn read_clock(clock: ClockId) -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// What all processes together spent on all cores so far, the kernel included.
+pub(crate) fn of_machine() -> Outcome<Duration> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let ticks = |at: usize| text.split_whitespace().nth(at).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+    // `cpu`, then user, nice, system, idle, iowait, irq, softirq: in hundredths of a second (proc(5)).
+    let busy = [1, 2, 3, 6, 7].map(ticks).iter().sum::<u64>();
+    Ok(Duration::from_millis(busy * 10))
+}
+
 /// Memory of a process: resident now and at most so far, in KiB.
 pub(crate) fn resident_kib(pid: u32) -> Outcome<(u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -81,6 +81,8 @@ pub(crate) struct Measured {
     pub(crate) server: Option<Duration>,
     /// CPU time of this process.
     pub(crate) client: Duration,
+    /// CPU time of everybody.
+    pub(crate) machine: Duration,
 }
 
 /// Runs all lanes at once.
@@ -110,8 +112,8 @@ pub(crate) fn run(setting: Setting, lanes: Vec<Lane<'_>>) -> Outcome<Measured> {
         let taken = shared.watch(&ends, measured_left);
         shared.stop.store(true, Ordering::Relaxed);
         let counted = join(threads)?;
-        let (time, server, client) = taken?;
-        Ok(Measured { time, server, client, ..counted })
+        let Taken { time, server, client, machine } = taken?;
+        Ok(Measured { time, server, client, machine, ..counted })
     })
 }
 
@@ -128,13 +130,21 @@ struct Shared {
     stop: AtomicBool,
 }
 
+/// Times of the measured part of a run.
+struct Taken {
+    time: Duration,
+    server: Option<Duration>,
+    client: Duration,
+    machine: Duration,
+}
+
 impl Shared {
     /// Takes the CPU times around the measured part of the run.
-    fn watch(&self, ends: &mpsc::Receiver<bool>, lanes: usize) -> Outcome<(Duration, Option<Duration>, Duration)> {
+    fn watch(&self, ends: &mpsc::Receiver<bool>, lanes: usize) -> Outcome<Taken> {
         thread::sleep(self.setting.warm_up);
         let began = Instant::now();
         let server = self.setting.pid.map(CpuTime::of).transpose()?;
-        let client = cpu::own();
+        let (client, machine) = (cpu::own(), cpu::of_machine()?);
         for _ in 0..lanes {
             let left = self.setting.time.saturating_sub(began.elapsed());
             // A lane that failed ends the run; so does the time.
@@ -144,7 +154,8 @@ impl Shared {
         }
         let time = began.elapsed();
         let server = server.map(|before| before.until_now()).transpose()?;
-        Ok((time, server, cpu::own().saturating_sub(client)))
+        let client = cpu::own().saturating_sub(client);
+        Ok(Taken { time, server, client, machine: cpu::of_machine()?.saturating_sub(machine) })
     }
 }
 

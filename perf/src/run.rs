@@ -34,6 +34,8 @@ pub(crate) struct Figures {
     pub(crate) client_us: f64,
     /// The share of the time that the client computed: near 1, the client is what limits.
     pub(crate) client_busy: f64,
+    /// The cores that others used meanwhile, the kernel's own threads included; NaN when the server's CPU is not known.
+    pub(crate) others_busy: f64,
     pub(crate) p50_us: f64,
     pub(crate) p90_us: f64,
     pub(crate) p99_us: f64,
@@ -59,15 +61,15 @@ pub(crate) fn once(site: &mut Site, test: &Test, shape: Shape, place: Place, rep
     // What disturbs a test costs CPU too, and nobody can tell whose it was.
     let is_shared = lanes.iter().any(|lane| lane.role == Role::Background);
     let measured = load::run(setting, lanes)?;
-    let server = measured.server.filter(|_| !is_shared);
-    let measured = Measured { server, ..measured };
     let checked = match repeat.verify {
         Verify::Yes => prepared.check(site)?,
         Verify::No => 0,
     };
     prepared.clean(site)?;
     let resident_kib = place.pid.map(cpu::resident_kib).transpose()?.map_or(0, |(now, _)| now);
-    Ok(Figures { checked: checked as f64, resident_mib: resident_kib as f64 / 1024.0, ..Figures::of(&measured) })
+    let figures = Figures::of(&measured);
+    let server_us = if is_shared { f64::NAN } else { figures.server_us };
+    Ok(Figures { checked: checked as f64, resident_mib: resident_kib as f64 / 1024.0, server_us, ..figures })
 }
 
 /// A run warms up for its time divided by this.
@@ -85,6 +87,9 @@ impl Figures {
             server_us: measured.server.map_or(f64::NAN, |time| micros(time) / units),
             client_us: micros(measured.client) / units,
             client_busy: measured.client.as_secs_f64() / seconds,
+            others_busy: measured.server.map_or(f64::NAN, |server| {
+                measured.machine.saturating_sub(server + measured.client).as_secs_f64() / seconds
+            }),
             p50_us: latency.percentile_us(0.5),
             p90_us: latency.percentile_us(0.9),
             p99_us: latency.percentile_us(0.99),
@@ -110,6 +115,7 @@ impl Figures {
             server_us: of(|run| run.server_us),
             client_us: of(|run| run.client_us),
             client_busy: of(|run| run.client_busy),
+            others_busy: of(|run| run.others_busy),
             p50_us: of(|run| run.p50_us),
             p90_us: of(|run| run.p90_us),
             p99_us: of(|run| run.p99_us),
@@ -122,15 +128,27 @@ impl Figures {
         }
     }
 
-    pub(crate) const HEADING: &str = "test                        rate/s unit      MiB/s  server us  client us  busy     p50 us     p99 us   p99.9 us  checked";
+    pub(crate) const HEADING: &str = "test                        rate/s unit      MiB/s  server us  client us  busy others     p50 us     p99 us   p99.9 us  checked";
 
     /// One line of a table for people.
     pub(crate) fn line(&self, test: &Test) -> String {
-        let Self { rate, mib_per_s, server_us, client_us, client_busy, p50_us, p99_us, p999_us, checked, .. } = self;
+        let Self {
+            rate,
+            mib_per_s,
+            server_us,
+            client_us,
+            client_busy,
+            others_busy,
+            p50_us,
+            p99_us,
+            p999_us,
+            checked,
+            ..
+        } = self;
         let (name, unit) = (test.name, test.unit.name());
         format!(
             "{name:<22} {rate:>11.0} {unit:<5} {mib_per_s:>9.0} {server_us:>10.2} {client_us:>10.2} {client_busy:>5.2} \
-             {p50_us:>10.1} {p99_us:>10.1} {p999_us:>10.1} {checked:>8.0}"
+             {others_busy:>6.2} {p50_us:>10.1} {p99_us:>10.1} {p999_us:>10.1} {checked:>8.0}"
         )
     }
 
@@ -147,6 +165,7 @@ impl Figures {
             ("server_cpu_us_per_unit", Json::Number(self.server_us)),
             ("client_cpu_us_per_unit", Json::Number(self.client_us)),
             ("client_busy", Json::Number(self.client_busy)),
+            ("others_busy", Json::Number(self.others_busy)),
             ("latency_us_p50", Json::Number(self.p50_us)),
             ("latency_us_p90", Json::Number(self.p90_us)),
             ("latency_us_p99", Json::Number(self.p99_us)),

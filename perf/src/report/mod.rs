@@ -88,9 +88,11 @@ impl Report {
         let Self { machine, rounds, seconds, .. } = self;
         let mut text = format!(
             "# NFSv3 servers compared, {}\n\n{}\n\nServer on one core, client on another; median of {rounds} \
-             interleaved rounds of {seconds} s each. In brackets: calls in flight over all connections.{}\n",
+             interleaved rounds of {seconds} s each. In brackets: calls in flight over all connections. Others used \
+             {:.2} cores meanwhile (median), the kernel's own threads included.{}\n",
             machine.date,
             machine.line(),
+            self.others_busy(),
             if self.are_caches_cold {
                 ""
             } else {
@@ -111,6 +113,12 @@ impl Report {
             text.extend(self.probes.iter().map(|reading| format!("| {} | {} |\n", reading.title, reading.text())));
         }
         text
+    }
+
+    fn others_busy(&self) -> f64 {
+        let runs = self.rows.iter().flat_map(|row| row.runs.iter().flatten());
+        let runs: Vec<_> = runs.filter(|run| run.others_busy.is_finite()).copied().collect();
+        if runs.is_empty() { 0.0 } else { Figures::median(&runs).others_busy }
     }
 
     fn table(&self, cell: impl Fn(&Figures) -> String, with_durability: bool) -> String {
