@@ -21,6 +21,8 @@ struct Stream {
     end: u64,
     /// Fetched or in memory up to here; 0 while there was no need to fetch.
     ahead: u64,
+    /// Bytes read since the stream began.
+    run: u64,
 }
 
 impl Default for Streams {
@@ -36,17 +38,19 @@ impl Streams {
         let slot = &mut self.slots[ino.0 as usize % STREAMS];
         let is_sequential = slot.ino == ino.0 && offset.abs_diff(slot.end) <= DISORDER_BYTES;
         if !is_sequential {
-            *slot = Stream { ino: ino.0, end, ahead: 0 };
+            *slot = Stream { ino: ino.0, end, ahead: 0, run: 0 };
             return None;
         }
         slot.end = slot.end.max(end);
+        slot.run = slot.run.saturating_add(end.saturating_sub(offset));
+        let window = slot.run.min(AHEAD_BYTES_MAX);
         let is_cold = missed || slot.ahead > slot.end;
-        if !is_cold || slot.ahead > slot.end + AHEAD_BYTES / 2 {
+        if !is_cold || slot.run < RUN_BYTES_MIN || slot.ahead > slot.end.saturating_add(window / 2) {
             return None;
         }
         let from = slot.ahead.max(slot.end);
-        slot.ahead = slot.end.saturating_add(AHEAD_BYTES);
-        Some((from, slot.ahead))
+        slot.ahead = slot.end.saturating_add(window);
+        (from < slot.ahead).then_some((from, slot.ahead))
     }
 
     /// The range was in memory: the stream is left alone until it misses again.
@@ -86,10 +90,12 @@ impl Fs {
 
 /// Streams that a core tells apart.
 const STREAMS: usize = 256;
-/// How far from the last read the next one of a stream may begin.
-const DISORDER_BYTES: u64 = 4 << 20;
-/// How far ahead a stream is fetched.
-const AHEAD_BYTES: u64 = 4 << 20;
+/// How far from the last read the next one of a stream may begin: what a client has in flight.
+const DISORDER_BYTES: u64 = 16 << 20;
+/// A shorter run is not fetched ahead.
+const RUN_BYTES_MIN: u64 = 128 << 10;
+/// How far ahead a stream is fetched: as far as it has run, and at most this.
+const AHEAD_BYTES_MAX: u64 = 8 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -98,14 +104,19 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn a_stream_that_misses_is_fetched_in_large_steps() {
+    fn a_stream_that_misses_is_fetched_as_far_ahead_as_it_has_run() {
         let mut streams = Streams::default();
-        assert_eq!(streams.next(Ino(1), 0, MIB, true), None, "one read is no stream");
-        assert_eq!(streams.next(Ino(1), MIB, 2 * MIB, true), Some((2 * MIB, 6 * MIB)));
-        assert_eq!(streams.next(Ino(1), 3 * MIB, 4 * MIB, false), Some((6 * MIB, 8 * MIB)));
-        assert_eq!(streams.next(Ino(1), 2 * MIB, 3 * MIB, false), None, "out of order, and fetched already");
-        assert_eq!(streams.next(Ino(1), 4 * MIB, 5 * MIB, false), None);
-        assert_eq!(streams.next(Ino(1), 5 * MIB, 6 * MIB, false), Some((8 * MIB, 10 * MIB)));
+        assert_eq!(streams.next(Ino(1), 100 * MIB, 101 * MIB, true), None, "one read is no stream");
+        assert_eq!(streams.next(Ino(1), 101 * MIB, 102 * MIB, true), Some((102 * MIB, 103 * MIB)));
+        assert_eq!(streams.next(Ino(1), 102 * MIB, 103 * MIB, true), Some((103 * MIB, 105 * MIB)));
+        assert_eq!(streams.next(Ino(1), 104 * MIB, 105 * MIB, true), Some((105 * MIB, 108 * MIB)));
+        assert_eq!(streams.next(Ino(1), 103 * MIB, 104 * MIB, false), None, "out of order, and fetched already");
+        assert_eq!(streams.next(Ino(1), 105 * MIB, 106 * MIB, false), Some((108 * MIB, 111 * MIB)));
+        for step in 106..160 {
+            streams.next(Ino(1), step * MIB, (step + 1) * MIB, true);
+        }
+        let ahead = streams.slots[1].ahead - streams.slots[1].end;
+        assert!(ahead <= AHEAD_BYTES_MAX && ahead >= AHEAD_BYTES_MAX / 2, "{ahead}");
     }
 
     #[test]
