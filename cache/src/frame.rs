@@ -71,7 +71,7 @@ pub struct Header {
     pub core: u16,
     /// Checksum of the previous frame's header in this segment; 0 for the first.
     pub previous: u32,
-    /// The filesystem's on-disk identity. Secret to clients: see the format document.
+    /// The filesystem's on-disk identity.
     pub filesystem: u64,
 }
 

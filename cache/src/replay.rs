@@ -2,7 +2,7 @@
 //!
 //! Callers: recovery (through the core's disk), verify and dump (through files, without a ring).
 //! A frame counts when its header is sound, names this segment and block, follows the header before
-//! it, and every payload block matches its checksum. The first that does not is the end: a torn
+//! it (also where the replay begins in the middle), and every payload block matches its checksum. The first that does not is the end: a torn
 //! tail, unless a later frame says that it was durable; then it is corruption.
 
 use std::fs::File;
@@ -209,7 +209,7 @@ async fn walk<S: Source>(
     let blocks = u32::try_from(scope.segment_bytes / BLOCK_BYTES as u64).unwrap_or(u32::MAX);
     let mut window = Window { source, first_chunk: 0, chunks: Vec::new(), blocks };
     let mut end = ReplayEnd { frames: 0, end_block: scope.from_block };
-    let mut previous = (scope.from_block == 0).then_some(0);
+    let mut previous = chain_to(&mut window, scope).await?;
     while let Some((frame, checksum)) = whole_frame(&mut window, scope, end.end_block, previous).await? {
         on_frame(&frame);
         previous = Some(checksum);
@@ -220,6 +220,23 @@ async fn walk<S: Source>(
         return Err(ReplayError::Corrupt { slot: scope.slot, segment: scope.segment, block: end.end_block });
     }
     Ok(end)
+}
+
+/// The checksum that the first replayed frame has to carry, from the headers before it. Without it,
+/// what a client once wrote into a slot used before could pass for a frame where none was written
+/// yet. `None`, which is unchecked, only where those headers are damaged.
+async fn chain_to<S: Source>(window: &mut Window<S>, scope: ReplayScope) -> io::Result<Option<u32>> {
+    let (mut block, mut previous) = (0, 0);
+    while block < scope.from_block.min(window.blocks) {
+        let bytes = window.block(block).await?;
+        let Some(frame) = frame_here(bytes, scope, block) else { return Ok(None) };
+        if frame.header.previous != previous {
+            return Ok(None);
+        }
+        previous = frame.checksum;
+        block += 1 + frame.header.payload_blocks;
+    }
+    Ok((block == scope.from_block).then_some(previous))
 }
 
 /// The frame at `block` and its header's checksum, if it is whole and in its place.

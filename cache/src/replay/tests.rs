@@ -123,6 +123,26 @@ fn a_frame_that_does_not_follow_the_one_before_is_the_end() {
 }
 
 #[test]
+fn a_forged_frame_where_the_replay_begins_is_not_taken() {
+    let mut slot = Slot::new();
+    slot.frame(3, |_| {});
+    slot.frame(2, |_| {});
+    let forged = slot.frame(1, |header| header.previous = 77);
+    let (lsns, end) = slot.scan_from(forged);
+    assert_eq!(lsns, [] as [u64; 0]);
+    assert_eq!(end.unwrap().end_block, forged);
+}
+
+#[test]
+fn damage_before_the_beginning_does_not_stop_the_replay() {
+    let mut slot = Slot::new();
+    slot.frame(3, |_| {});
+    let second = slot.frame(2, |_| {});
+    slot.put(0, &[0xee; 100]);
+    assert_eq!(slot.scan_from(second).0, [2]);
+}
+
+#[test]
 fn a_frame_that_belongs_elsewhere_is_the_end() {
     let changes: [fn(&mut Header); 3] =
         [|header| header.segment.0 += 1, |header| header.filesystem += 1, |header| header.block += 1];
