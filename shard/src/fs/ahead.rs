@@ -116,7 +116,7 @@ mod tests {
             streams.next(Ino(1), step * MIB, (step + 1) * MIB, true);
         }
         let ahead = streams.slots[1].ahead - streams.slots[1].end;
-        assert!(ahead <= AHEAD_BYTES_MAX && ahead >= AHEAD_BYTES_MAX / 2, "{ahead}");
+        assert!((AHEAD_BYTES_MAX / 2..=AHEAD_BYTES_MAX).contains(&ahead), "{ahead}");
     }
 
     #[test]

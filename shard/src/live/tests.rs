@@ -51,7 +51,7 @@ fn step(rng: &mut Rng, lsn: u64, model: &mut Bytes, ledger: &mut Ledger, live: &
                 return;
             }
             let (offset, extent) = extents[rng.below(extents.len() as u64) as usize];
-            let shows = live.as_ref().map_or(true, |live| live.shows_ledger(offset, extent.bytes));
+            let shows = live.as_ref().is_none_or(|live| live.shows_ledger(offset, extent.bytes));
             if shows {
                 let live = live.get_or_insert_with(|| Live::new(&inode));
                 live.moved(offset, Extent { lsn, ..extent }, stamp(lsn));
