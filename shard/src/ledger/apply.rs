@@ -9,7 +9,7 @@ use super::batch::{Batch, Fault};
 use super::command::{Answer, Ask, CreateHow, Done, Fold, Job, Publish, ReplayFrom, Verb};
 use super::record::meta::Meta;
 use super::record::reply::{self, Reply};
-use super::record::{Table, segment};
+use super::record::{Corrupt, Table, segment};
 use super::replies::{Known, Replies};
 use super::segments::{News, Segments};
 use super::store::{Gauges, LedgerOptions, OpenError, Store};
@@ -17,7 +17,7 @@ use super::{fold, sweep, verbs};
 use crate::fs::filesystem::Shared;
 use crate::status::Status;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The one writer of a filesystem's metadata.
 pub struct Ledger {
@@ -111,30 +111,27 @@ impl Ledger {
         let (committed, publishes) = batch.finish()?;
         if let Some(number) = committed {
             self.number = number;
-            self.gauge().map_err(Fault::Lmdb)?;
+            self.gauge();
         }
         Ok(Commit { number: self.number, answers, publishes, segments: self.segments.news() })
     }
 
-    fn gauge(&self) -> heed::Result<()> {
-        let tables = self.store.tables();
-        let txn = tables.env().read_txn()?;
+    fn gauge(&self) {
         let gauges: &Gauges = self.store.gauges();
-        let set = |gauge: &std::sync::atomic::AtomicU64, value| gauge.store(value, Ordering::Relaxed);
-        set(&gauges.inodes, tables.rows(Table::Inodes).len(&txn)?);
-        set(&gauges.orphans, tables.rows(Table::Orphans).len(&txn)?);
+        let set = |gauge: &AtomicU64, value| gauge.store(value, Ordering::Relaxed);
         set(&gauges.live_bytes, self.segments.live_bytes());
         set(&gauges.segments, self.segments.count() as u64);
         set(&gauges.slots_made, u64::from(self.meta.slots_made));
         set(&gauges.reserve_segments, u64::from(self.options.reserve_segments));
         set(&gauges.disk_reserve_bytes, data_reserve(&self.options));
-        set(&gauges.ledger_bytes, tables.env().real_disk_size()?);
+        if let Ok(bytes) = self.store.tables().env().real_disk_size() {
+            set(&gauges.ledger_bytes, bytes);
+        }
         gauges.commits.fetch_add(1, Ordering::Relaxed);
         set(&self.shared.live_bytes, self.segments.live_bytes());
         let slots_max = self.options.capacity_bytes / self.options.segment_bytes.max(1);
         let fresh = slots_max.saturating_sub(u64::from(self.meta.slots_made));
         set(&self.shared.free_segments, fresh.saturating_add(self.segments.free_slots() as u64));
-        Ok(())
     }
 
     fn poison(&mut self, fault: &Fault) {
@@ -227,7 +224,7 @@ fn stored(batch: &mut Batch<'_>, slot: u32) -> Result<Answer, Fault> {
             Ok(reply) => Ok(reply.answer),
             Err(corrupt) => Err(batch.corrupt(corrupt)),
         },
-        None => Err(Fault::Broken("a stored reply is not there")),
+        None => Err(batch.corrupt(Corrupt { table: Table::Replies, reason: "a stored reply is not there" })),
     }
 }
 

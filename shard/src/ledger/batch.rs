@@ -30,8 +30,8 @@ pub(super) enum Fault {
     Refused(Status),
     /// LMDB failed; the batch and the ledger are lost.
     Lmdb(heed::Error),
-    /// A row that must be there is not; the batch and the ledger are lost.
-    Broken(&'static str),
+    /// A test wants the commit to fail.
+    Injected,
 }
 
 impl fmt::Display for Fault {
@@ -39,7 +39,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Refused(status) => write!(f, "refused: {status:?}"),
             Fault::Lmdb(error) => write!(f, "LMDB: {error}"),
-            Fault::Broken(reason) => write!(f, "{reason}"),
+            Fault::Injected => write!(f, "a test wants it to fail"),
         }
     }
 }
@@ -269,14 +269,14 @@ impl<'l> Batch<'l> {
         Ok(())
     }
 
-    /// Deletes a row that is there.
+    /// Deletes a row that should be there. Where it is not, the table was damaged before and is as
+    /// it should be afterwards.
     pub(super) fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), Fault> {
         self.changes += 1;
-        if self.store.tables().rows(table).delete(&mut self.txn, key)? {
-            Ok(())
-        } else {
-            Err(Fault::Broken("a row to be deleted is not there"))
+        if !self.store.tables().rows(table).delete(&mut self.txn, key)? {
+            self.corrupt(Corrupt { table, reason: "a row to be deleted is not there" });
         }
+        Ok(())
     }
 
     // Space.
@@ -345,10 +345,14 @@ impl<'l> Batch<'l> {
         self.put(Table::Meta, meta::KEY)?;
         let fails = self.options.fault.as_ref().is_some_and(|fault| fault.load(Ordering::Relaxed));
         if fails {
-            return Err(Fault::Broken("a commit fails because a test wants it to"));
+            return Err(Fault::Injected);
         }
         let number = self.txn.id() as u64;
+        let count = |table| self.tables().rows(table).len(&self.txn);
+        let (inodes, orphans) = (count(Table::Inodes)?, count(Table::Orphans)?);
         self.txn.commit()?;
+        self.store.gauges().inodes.store(inodes, Ordering::Relaxed);
+        self.store.gauges().orphans.store(orphans, Ordering::Relaxed);
         Ok((Some(number), publishes))
     }
 

@@ -6,6 +6,7 @@
 use super::batch::{Batch, Fault, between};
 use super::record::{Table, extent, tree};
 use crate::inode::Ino;
+use cache::extent::Extent;
 
 /// Frees up to [`EXTENTS_MAX`] extents. Answers whether more are left.
 pub(super) fn apply(batch: &mut Batch<'_>) -> Result<bool, Fault> {
@@ -38,7 +39,7 @@ fn first_orphan(batch: &Batch<'_>) -> Result<Option<Ino>, Fault> {
     }
 }
 
-type Row = ([u8; 20], Option<cache::extent::Extent>);
+type Row = (Vec<u8>, Option<Extent>);
 
 /// Up to `room` extents of a removed file. One that is damaged is freed without being counted: the
 /// segment that it lay in stays, which is the safe side.
@@ -52,8 +53,7 @@ fn extents(batch: &Batch<'_>, ino: Ino, room: usize) -> Result<Vec<Row>, Fault> 
         if let Err(corrupt) = extent {
             batch.corrupt(corrupt);
         }
-        let key = key.try_into().map_err(|_| Fault::Broken("a key of another length"))?;
-        found.push((key, extent.ok()));
+        found.push((key.to_vec(), extent.ok()));
     }
     Ok(found)
 }

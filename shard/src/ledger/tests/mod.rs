@@ -2,6 +2,7 @@
 
 mod accounting;
 mod cookies;
+mod damage;
 mod lanes;
 mod model;
 mod replay;
