@@ -132,7 +132,11 @@ fn payload(lsn: u64, bytes: usize) -> Vec<u8> {
 async fn read_back(volume: &Volume, place: Place, bytes: usize) -> Result<Vec<u8>, ReadError> {
     let extent = Extent { bytes: bytes as u64, place, version: 0, lsn: 0 };
     let pieces = volume.fetch(vec![extent]).await?;
-    Ok(pieces.iter().flat_map(|piece| piece.as_slice().iter().copied()).collect())
+    Ok(joined(&pieces))
+}
+
+fn joined(pieces: &[Piece]) -> Vec<u8> {
+    pieces.iter().map(Piece::as_slice).collect::<Vec<_>>().concat()
 }
 
 fn scope(grant: &SegmentGrant) -> ReplayScope {
@@ -249,7 +253,7 @@ fn what_was_just_written_is_read_from_memory() {
         let extent = Extent { bytes: 100_000, place: record.place, version: 1, lsn: 1 };
         let mut pieces = Vec::new();
         assert!(core.volume.read(&extent, &mut pieces));
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.as_slice().iter().copied()).collect();
+        let bytes = joined(&pieces);
         assert!(bytes == payload(1, 100_000));
         assert_eq!(core.disk.writes(), 0, "the frame has not even left");
     });
@@ -269,7 +273,7 @@ fn small_frames_of_one_chunk_stay_in_memory_beside_each_other() {
             let extent = Extent { bytes: record.bytes as u64, place: record.place, version: 1, lsn: 1 };
             let mut pieces = Vec::new();
             assert!(core.volume.read(&extent, &mut pieces), "{record:?}");
-            let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.as_slice().iter().copied()).collect();
+            let bytes = joined(&pieces);
             assert!(bytes == payload(record.lsn, record.bytes));
         }
         assert_eq!(core.disk.reads(), 0);
@@ -289,7 +293,7 @@ fn the_open_frame_is_read_together_with_what_comes_from_disk() {
         drop(held);
         let new = core.append(RecordKind::Data, 100_000, Urgency::Data).await.unwrap();
         let pieces = core.volume.fetch(vec![extent(old), extent(new)]).await.unwrap();
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.as_slice().iter().copied()).collect();
+        let bytes = joined(&pieces);
         assert!(bytes == [payload(old.lsn, 100_000), payload(new.lsn, 100_000)].concat());
     });
 }

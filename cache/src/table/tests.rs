@@ -97,7 +97,7 @@ fn wanted(extent: &Extent) -> Vec<u8> {
 }
 
 fn joined(pieces: &[Piece]) -> Vec<u8> {
-    pieces.iter().flat_map(|piece| piece.as_slice().iter().copied()).collect()
+    pieces.iter().map(Piece::as_slice).collect::<Vec<_>>().concat()
 }
 
 fn some_extent(rng: &mut Rng) -> Extent {
