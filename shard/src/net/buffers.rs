@@ -12,7 +12,7 @@ pub(crate) const SMALL_BYTES: usize = 32 * 1024;
 const GROWTH: usize = 4;
 /// Idle buffers kept of each size.
 const SMALL_KEPT_MAX: usize = 256;
-const LARGE_KEPT_MAX: usize = 64;
+const LARGE_KEPT_MAX: usize = 256;
 
 /// The idle receive buffers of a core.
 #[derive(Debug)]
@@ -20,13 +20,16 @@ pub(crate) struct Buffers {
     small: RefCell<Vec<Vec<u8>>>,
     large: RefCell<Vec<Vec<u8>>>,
     large_bytes: usize,
+    large_kept_max: usize,
 }
 
 impl Buffers {
-    /// No buffers yet; the large ones have `large_bytes` bytes.
-    pub(crate) fn new(large_bytes: usize) -> Buffers {
+    /// No buffers yet; the large ones have `large_bytes` bytes. At most `budget_bytes` of them are
+    /// kept: idle ones are used before others are made, so idle and used ones stay within it.
+    pub(crate) fn new(large_bytes: usize, budget_bytes: usize) -> Buffers {
         assert!(large_bytes >= SMALL_BYTES * 2);
-        Buffers { small: RefCell::default(), large: RefCell::default(), large_bytes }
+        let large_kept_max = (budget_bytes / large_bytes).clamp(1, LARGE_KEPT_MAX);
+        Buffers { small: RefCell::default(), large: RefCell::default(), large_bytes, large_kept_max }
     }
 
     /// An empty small buffer.
@@ -49,7 +52,7 @@ impl Buffers {
         buffer.clear();
         let capacity = buffer.capacity();
         let (list, kept_max) = if capacity >= self.large_bytes {
-            (&self.large, LARGE_KEPT_MAX)
+            (&self.large, self.large_kept_max)
         } else if capacity < SMALL_BYTES * 2 {
             (&self.small, SMALL_KEPT_MAX)
         } else {
@@ -79,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_buffer_grows_by_a_factor_over_what_arrived_and_keeps_it() {
-        let buffers = Buffers::new(LARGE);
+        let buffers = Buffers::new(LARGE, 8 * LARGE);
         let mut buffer = buffers.small();
         buffer.resize(SMALL_BYTES, 7);
         let grown = buffers.grown(buffer, 10);
@@ -89,7 +92,7 @@ mod tests {
 
     #[test]
     fn growth_ends_at_the_large_size_and_an_idle_one_is_taken_first() {
-        let buffers = Buffers::new(LARGE);
+        let buffers = Buffers::new(LARGE, 8 * LARGE);
         let full = vec![1; LARGE / 2];
         let large = buffers.grown(full, 0);
         assert_eq!(large.capacity(), LARGE);
@@ -100,8 +103,17 @@ mod tests {
     }
 
     #[test]
+    fn no_more_large_buffers_are_kept_than_the_budget_has() {
+        let buffers = Buffers::new(LARGE, 2 * LARGE);
+        for _ in 0..3 {
+            buffers.give_back(Vec::with_capacity(LARGE));
+        }
+        assert_eq!(buffers.large.borrow().len(), 2);
+    }
+
+    #[test]
     fn small_buffers_are_used_again() {
-        let buffers = Buffers::new(LARGE);
+        let buffers = Buffers::new(LARGE, 8 * LARGE);
         let mut buffer = buffers.small();
         buffer.push(1);
         let place = buffer.as_ptr();

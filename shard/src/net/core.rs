@@ -148,7 +148,7 @@ impl Core {
             exports: RefCell::new(ExportsView::new(exports)),
             handles,
             mounts: Arc::default(),
-            buffers: Buffers::new(RECORD_BYTES_MAX + wire::record::MARK_BYTES * wire::record::FRAGMENTS_MAX),
+            buffers: Buffers::new(BUFFER_BYTES, limits.core_bytes_max),
             shares: Vec::new(),
             peers: None,
             has_budget: Gate::default(),
@@ -441,6 +441,8 @@ impl Roster {
     }
 }
 
+/// A receive buffer for the longest record, with all its marks.
+const BUFFER_BYTES: usize = RECORD_BYTES_MAX + wire::record::MARK_BYTES * wire::record::FRAGMENTS_MAX;
 /// Operations in the ring of the event loop between two turns; more are submitted early.
 const RING_ENTRIES: u32 = 4096;
 /// Operations of the disk ring that the kernel works on at a time.

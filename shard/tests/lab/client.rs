@@ -1,7 +1,7 @@
 //! A client of one connection that waits for each reply.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 use wire::mount::Mountres3;
 use wire::nfs3::*;
@@ -49,6 +49,11 @@ impl Client {
     /// Sends bytes as they are.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server takes it");
+    }
+
+    /// Ends the sending direction.
+    pub(crate) fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("the server is there");
     }
 
     /// The next record.
