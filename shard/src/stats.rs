@@ -116,7 +116,7 @@ pub struct Stats {
     pub connections: Gauge,
     /// Connections taken since the start.
     pub accepted: Counter,
-    /// Connections closed because the peer stalled or broke the record marking.
+    /// Connections closed because the peer stalled, broke the record marking, or sent what is no call.
     pub dropped: Counter,
     /// Requests that wait for a disk, a log or the ledger.
     pub in_flight: Gauge,

@@ -268,14 +268,16 @@ fn a_record_that_is_too_long_closes_the_connection() {
 }
 
 #[test]
-fn a_record_that_is_no_call_is_dropped_and_the_connection_goes_on() {
-    let lab = Lab::default();
-    let pipe = lab.connect();
-    lab.send(&pipe, &marked(&[0xFF; 8]));
-    lab.send(&pipe, &marked(&[]));
-    assert!(pipe.from_server.borrow().is_empty());
-    lab.send(&pipe, &null());
-    assert_eq!(pipe.from_server.borrow().len(), NULL_REPLY);
+fn a_record_that_is_no_call_closes_the_connection() {
+    for no_call in [marked(&[0xFF; 8]), marked(&[]), marked(&[0; 8])] {
+        let lab = Lab::default();
+        let pipe = lab.connect();
+        lab.send(&pipe, &[null(), no_call, null()].concat());
+        assert_eq!(pipe.from_server.borrow().len(), NULL_REPLY, "what came before is answered");
+        assert!(pipe.broken.get());
+        assert_eq!(lab.world.tasks(), 0);
+        assert_eq!(lab.core.stats.dropped.value(), 1);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! From a record to its procedure, and back to a reply. RFC 5531 9: every call that can be answered
-//! gets its answer; what is no call is dropped. The connection goes on in any case.
+//! gets its answer, and its connection goes on; a record that is no call closes it, since the peer
+//! speaks something else or has lost its place in the stream.
 //!
 //! Caller: a connection's reader, for each complete record. Runs to the end without waiting; what
 //! has to wait leaves a [`Ticket`].
@@ -94,7 +95,8 @@ pub(crate) fn serve(connection: &Rc<Connection>, message: &[u8], since: u64) -> 
             Ok((run, Call { connection, xid: header.xid, cred, body, args, row, since }))
         }),
         Err(BadCall::Unanswerable(_)) => {
-            connection.core.stats.rpc_errors.add(1);
+            connection.core.stats.dropped.add(1);
+            connection.drain();
             return since;
         }
         Err(BadCall::Denied { xid, why }) => Err(ReplyHeader::denied(xid, why)),
