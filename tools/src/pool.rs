@@ -79,6 +79,7 @@ fn check_format(path: &Path) -> Result<(), String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_dir() => {
             Err(format!("{} is not a pool: it has no file `format`", path.display()))
         }
+        Err(error) if !path.is_dir() => Err(format!("{}: there is no pool: {error}", path.display())),
         Err(error) => Err(format!("{}: {error}", file.display())),
     }
 }

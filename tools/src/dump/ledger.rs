@@ -205,3 +205,52 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Fifo => "fifo",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+    use shard::ledger::record::extent;
+
+    fn shown(args: &Args) -> String {
+        let mut out = Vec::new();
+        run(args, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_table_is_shown_and_a_damaged_row_does_not_end_it() {
+        let fixture = Fixture::new();
+        fixture.edit(|rows| rows.damage(Table::Extents, extent::key(Ino(2), 8192).as_bytes()));
+        let text = shown(&Args { directory: fixture.filesystem(), tables: vec![], ino: None });
+        for line in [
+            "meta:\n  filesystem 0123456789abcdef next inode 100 lsn limit 1000 next segment 3 slots made 3",
+            "inodes:\n  1.1 directory mode 0644",
+            "  1 \"a\" -> 2 file cookie 20\n",
+            "  1 cookie 20 -> 2 file \"a\"\n",
+            "targets:\n  5 -> \"a\"\n",
+            "extents:\n  2 [0, 8192) version 50 segment 1 frame 0 block 1 byte 0\n  DAMAGED: table extents: checksum; key 0000",
+            "  9 [0, 4096) version 53",
+            "segments:\n  1 slot 0 core 0 folded live 17288\n  2 slot 1 core 0 replay from block 0 live 0\n",
+            "orphans:\n  9 generation 1\n",
+        ] {
+            assert!(text.contains(line), "{line}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn one_inode_is_shown_with_all_that_is_about_it() {
+        let fixture = Fixture::new();
+        let text = shown(&Args { directory: fixture.ledger(), tables: vec![], ino: Some(4) });
+        assert!(text.contains("3 \"b\" -> 4 file") && text.contains("1 \"b2\" -> 4 file"), "{text}");
+        assert!(text.contains("4.1 file") && text.contains("4 [0, 5000)"), "{text}");
+        assert!(!text.contains("segments:") && !text.contains("\"pipe\""), "{text}");
+    }
+
+    #[test]
+    fn a_folder_without_a_ledger_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = Args { directory: folder.path().into(), tables: vec![], ino: None };
+        assert!(run(&args, &mut Vec::new()).is_err());
+    }
+}

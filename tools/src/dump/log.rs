@@ -179,3 +179,68 @@ fn check(file: &File, at: u32, blocks: u32, frame: &Frame<'_>, out: &mut impl Wr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+
+    fn args(path: PathBuf) -> Args {
+        Args { paths: vec![path], ino: None, from: 0, frames: false, check: false, all: false }
+    }
+
+    fn shown(args: &Args) -> String {
+        let mut out = Vec::new();
+        run(args, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn frames_and_records_of_all_slots_are_shown() {
+        let fixture = Fixture::new();
+        let text = shown(&args(fixture.filesystem()));
+        for line in [
+            "seg.00000000: 1024 blocks (4.0 MiB)\n  block 0: segment 1 core 0 payload 2 lowest lsn 50 ",
+            "    lsn 50 inode 2.1 data [0, 8192) at payload block 0 time 1700000000.000000005\n",
+            "    lsn 53 inode 9.1 data [0, 4096) at payload block 2 ",
+            "  block 7: the log ends here: no frame header\n",
+            "    lsn 61 inode 4.1 truncate to 3000 ",
+            "    lsn 62 inode 2.1 move [0, 8192) of version 50 at payload block 0",
+        ] {
+            assert!(text.contains(line), "{line}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn damage_is_told_and_one_inode_can_be_picked() {
+        let fixture = Fixture::new();
+        fixture.flip(0, 5000);
+        let text = shown(&Args { check: true, ..args(fixture.slot_file(0)) });
+        assert!(text.contains("    payload: block 1 fails its checksum\n"), "{text}");
+        fixture.flip(0, 3 * BLOCK_BYTES as u64 + 70);
+        let text = shown(&args(fixture.slot_file(0)));
+        assert!(text.contains("  block 3: the log ends here: a header that fails its checksum\n"), "{text}");
+        let text = shown(&Args { ino: Some(8), ..args(fixture.log()) });
+        assert!(text.contains("inode 8.1") && !text.contains("inode 4.1"), "{text}");
+    }
+
+    #[test]
+    fn what_an_earlier_segment_left_is_the_end_and_can_be_looked_at() {
+        let fixture = Fixture::new();
+        let mut bytes = fs::read(fixture.slot_file(0)).unwrap();
+        let mut second = crate::fixture::Segment::new(7);
+        second.frame(&[crate::fixture::data(3, 90, 0, 8192)]);
+        bytes[..second.bytes.len()].copy_from_slice(&second.bytes);
+        fs::write(fixture.slot_file(0), &bytes).unwrap();
+        let text = shown(&args(fixture.slot_file(0)));
+        assert!(text.contains("block 3: the log ends here: the next header belongs to another chain"), "{text}");
+        assert!(!text.contains("inode 4.1"), "{text}");
+        assert!(shown(&Args { all: true, ..args(fixture.slot_file(0)) }).contains("inode 4.1"));
+    }
+
+    #[test]
+    fn a_folder_without_slots_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(run(&args(folder.path().into()), &mut Vec::new()).is_err());
+    }
+}

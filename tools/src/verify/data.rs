@@ -1,8 +1,9 @@
 //! The bytes themselves: no two extents claim the same bytes of the log, the frames say of them what
 //! the ledger says, and each block matches the checksum in its frame's header.
 //!
-//! Works segment by segment. What the ledger says of a segment is gathered for as many segments at a
-//! time as fit into a fixed amount of memory; the table of extents is read once for each such group.
+//! Works segment by segment, several at once. What the ledger says of a segment is gathered for as many
+//! segments at a time as fit into a fixed amount of memory; the table of extents is read once for each
+//! such group.
 
 use super::Depth;
 use super::progress::{Progress, Unit};
@@ -19,9 +20,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Extents kept in memory at a time, 48 bytes each.
 const USES_MAX: u64 = 4 << 20;
+/// Segments read at a time.
+const THREADS_MAX: usize = 8;
 
 /// Checks what the log holds for the ledger's extents.
 pub(crate) fn check(
@@ -115,17 +119,56 @@ fn check_group(
             uses.push(found);
         }
     }
-    for (segment, mut uses) in group {
-        let Some(slot) = slots.segment(segment) else { continue };
+    let checker = Checker { filesystem: source.meta.filesystem, tree, slots, depth, progress: Mutex::new(progress) };
+    let found = checker.check_all(group, &findings.share);
+    found.into_iter().for_each(|found| findings.join(found));
+}
+
+/// What all threads need to check segments.
+struct Checker<'a> {
+    filesystem: u64,
+    tree: &'a Tree,
+    slots: &'a Slots,
+    depth: Depth,
+    progress: Mutex<&'a mut Progress>,
+}
+
+impl Checker<'_> {
+    /// What is found in each segment, by name.
+    fn check_all(&self, group: BTreeMap<SegmentId, Vec<Use>>, share: &str) -> Vec<Findings> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX).min(group.len());
+        let queue = Mutex::new(group.into_iter().enumerate());
+        let found = Mutex::new(BTreeMap::new());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some((index, (segment, uses))) = locked(&queue).next() {
+                        let mut findings = Findings::new(share);
+                        self.check(segment, uses, &mut findings);
+                        locked(&found).insert(index, findings);
+                    }
+                });
+            }
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
+    fn check(&self, segment: SegmentId, mut uses: Vec<Use>, findings: &mut Findings) {
+        let Some(slot) = self.slots.segment(segment) else { return };
         uses.sort_unstable_by_key(|found| (found.start, found.ino, found.offset));
         overlaps(slot, &uses, findings);
-        if depth == Depth::Data {
-            match slots.open(slot) {
-                Ok(file) => Segment { source, tree, slot, file }.check(&uses, findings, progress),
+        if self.depth == Depth::Data {
+            match self.slots.open(slot) {
+                Ok(file) => Segment { checker: self, slot, file }.check(&uses, findings),
                 Err(error) => findings.problem(Kind::Slot, format!("{}: {error}", slot_name(slot.info.slot))),
             }
         }
     }
+}
+
+/// A thread that panicked ends the scope anyway.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sorted by where they begin, no extent may begin before all earlier ones have ended.
@@ -150,20 +193,19 @@ fn overlaps(slot: &Slot, uses: &[Use], findings: &mut Findings) {
 }
 
 /// A segment whose frames are read.
-struct Segment<'a> {
-    source: &'a Source,
-    tree: &'a Tree,
-    slot: &'a Slot,
+struct Segment<'c, 'a> {
+    checker: &'c Checker<'a>,
+    slot: &'c Slot,
     file: File,
 }
 
-impl Segment<'_> {
-    fn check(&self, uses: &[Use], findings: &mut Findings, progress: &mut Progress) {
+impl Segment<'_, '_> {
+    fn check(&self, uses: &[Use], findings: &mut Findings) {
         let mut payload = vec![0; FRAME_BLOCKS_MAX * BLOCK_BYTES];
         for frame in uses.chunk_by(|left, right| left.frame == right.frame) {
             self.frame(frame, &mut payload, findings);
             let bytes = frame.iter().map(|found| u64::from(found.bytes)).sum();
-            progress.bytes(bytes);
+            locked(&self.checker.progress).bytes(bytes);
         }
     }
 
@@ -203,7 +245,7 @@ impl Segment<'_> {
         if header.segment != self.slot.info.id || header.block != at {
             return Err(format!("the header belongs to segment {}, block {}", header.segment.0, header.block));
         }
-        if header.filesystem != self.source.meta.filesystem {
+        if header.filesystem != self.checker.filesystem {
             return Err(format!("the header belongs to filesystem {:016x}", header.filesystem));
         }
         Ok(frame)
@@ -245,9 +287,9 @@ impl Segment<'_> {
     }
 
     fn generation(&self, ino: Ino) -> Option<u32> {
-        match self.tree.known(ino) {
+        match self.checker.tree.known(ino) {
             Known::Node(node) => Some(node.generation),
-            Known::Orphan => self.tree.orphans.get(&ino).copied(),
+            Known::Orphan => self.checker.tree.orphans.get(&ino).copied(),
             Known::Missing | Known::Unclear => None,
         }
     }

@@ -39,7 +39,8 @@ mod tests;
 /// Checks that a pool is whole
 #[derive(clap::Args)]
 #[command(long_about = "\
-Checks that a pool is whole. Needs the pool for itself: stop basaltd first. Never writes to it.
+Checks that a pool is whole. Needs the pool for itself: stop basaltd first. Never changes it (LMDB notes its reader in \
+lock.mdb). Run it as root or as basaltd's user.
 
 For each share: every name leads to its inode and every inode has its names; link counts, directories and symbolic \
 links agree with them; extents tile each file, lie inside their segments and claim no byte twice; free space adds up; \
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let depth = if args.metadata_only { Depth::Metadata } else { Depth::Data };
     let places = chosen(&pool, &args.shares)?;
     let mut all = Vec::new();
-    let mut failed = false;
+    let mut failures = Vec::new();
     if let Some(problem) = pool.secret_problem() {
         let mut findings = Findings::new("pool");
         findings.problem(Kind::Pool, problem);
@@ -90,18 +91,16 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
             Ok(findings) => all.push(findings),
             Err(why) => {
                 eprintln!("basalt: {}: {why}", place.share);
-                failed = true;
+                failures.push((place.share.clone(), why));
             }
         }
     }
-    print(args, &all)?;
+    print(args, &all, &failures)?;
     let found = all.iter().any(|findings| findings.count() > 0);
-    Ok(if failed {
-        FAILED
-    } else if found {
-        PROBLEMS
-    } else {
-        CLEAN
+    Ok(match (failures.is_empty(), found) {
+        (false, _) => FAILED,
+        (true, true) => PROBLEMS,
+        (true, false) => CLEAN,
     })
 }
 
@@ -117,11 +116,14 @@ fn chosen(pool: &Pool, shares: &[String]) -> Result<Vec<Place>, Failure> {
     Ok(places)
 }
 
-fn print(args: &Args, all: &[Findings]) -> io::Result<()> {
+fn print(args: &Args, all: &[Findings], failures: &[(String, String)]) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    match args.json {
-        true => report::print_json(&args.pool.to_string_lossy(), all, &mut out)?,
-        false => all.iter().try_for_each(|findings| findings.print(&mut out))?,
+    if args.json {
+        report::print_json(&args.pool.to_string_lossy(), all, failures, &mut out)?;
+    } else if all.is_empty() && failures.is_empty() {
+        writeln!(out, "{}: no share was served from this pool yet", args.pool.display())?;
+    } else {
+        all.iter().try_for_each(|findings| findings.print(&mut out))?;
     }
     out.flush()
 }

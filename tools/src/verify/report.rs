@@ -185,6 +185,15 @@ impl Findings {
         }
     }
 
+    /// Takes over what was found in a part.
+    pub(crate) fn join(&mut self, part: Findings) {
+        part.counts.into_iter().for_each(|(kind, count)| *self.counts.entry(kind).or_default() += count);
+        let room = PROBLEMS_KEPT_MAX.saturating_sub(self.problems.len());
+        self.problems.extend(part.problems.into_iter().take(room));
+        part.notes.into_iter().for_each(|note| self.note(note));
+        self.totals.checked_bytes += part.totals.checked_bytes;
+    }
+
     /// How many problems.
     pub(crate) fn count(&self) -> u64 {
         self.counts.values().sum()
@@ -216,6 +225,20 @@ impl Findings {
         for note in &self.notes {
             writeln!(out, "{share}: note: {note}")?;
         }
+        if self.totals != Totals::default() {
+            self.print_totals(out)?;
+        }
+        match self.count() {
+            0 => writeln!(out, "{share}: clean"),
+            count => {
+                let kinds = self.counts.iter().map(|(kind, count)| format!("{} {count}", kind.name()));
+                writeln!(out, "{share}: {count} problems: {}", kinds.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
+    fn print_totals(&self, out: &mut impl Write) -> io::Result<()> {
+        let share = &self.share;
         let totals = &self.totals;
         writeln!(
             out,
@@ -238,14 +261,7 @@ impl Findings {
             totals.free_slots,
             totals.pending_records,
             text::bytes(totals.checked_bytes),
-        )?;
-        match self.count() {
-            0 => writeln!(out, "{share}: clean"),
-            count => {
-                let kinds = self.counts.iter().map(|(kind, count)| format!("{} {count}", kind.name()));
-                writeln!(out, "{share}: {count} problems: {}", kinds.collect::<Vec<_>>().join(", "))
-            }
-        }
+        )
     }
 
     fn print_json(&self, out: &mut impl Write) -> io::Result<()> {
@@ -269,9 +285,14 @@ impl Findings {
     }
 }
 
-/// All findings as one JSON object.
-pub(crate) fn print_json(pool: &str, all: &[Findings], out: &mut impl Write) -> io::Result<()> {
-    let clean = all.iter().all(|findings| findings.count() == 0);
+/// All findings as one JSON object, with the shares that could not be checked and why.
+pub(crate) fn print_json(
+    pool: &str,
+    all: &[Findings],
+    failures: &[(String, String)],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let clean = failures.is_empty() && all.iter().all(|findings| findings.count() == 0);
     write!(out, "{{\"pool\":{},\"clean\":{clean},\"filesystems\":[", text::json(pool))?;
     for (index, findings) in all.iter().enumerate() {
         if index > 0 {
@@ -279,5 +300,9 @@ pub(crate) fn print_json(pool: &str, all: &[Findings], out: &mut impl Write) -> 
         }
         findings.print_json(out)?;
     }
-    writeln!(out, "]}}")
+    let failures: Vec<String> = failures
+        .iter()
+        .map(|(share, why)| format!("{{\"share\":{},\"why\":{}}}", text::json(share), text::json(why)))
+        .collect();
+    writeln!(out, "],\"failures\":[{}]}}", failures.join(","))
 }
