@@ -233,12 +233,18 @@ mod tests {
         let address = Address { nfs: server, mount: server, share: "/floor".to_string() };
         let mut site = Site::open(address, Sizes::SMALL, Verify::No).unwrap();
         for test in work::TESTS {
-            let mut prepared = test.prepare(&mut site, test.shape()).unwrap();
-            let time = Duration::from_millis(50);
-            let setting = Setting { server, pid: None, client_core: None, warm_up: Duration::ZERO, time };
-            let measured = load::run(setting, prepared.lanes(test.in_flight)).unwrap();
-            assert!(measured.units > 0, "{} did nothing", test.name);
-            prepared.clean(&mut site).unwrap();
+            // A machine that is very busy may have no time for a single call.
+            let ran = (0..100).any(|_| units_of(test, &mut site) > 0);
+            assert!(ran, "{} did nothing", test.name);
         }
+    }
+
+    fn units_of(test: &work::Test, site: &mut Site) -> u64 {
+        let mut prepared = test.prepare(site, test.shape()).unwrap();
+        let time = Duration::from_millis(50);
+        let setting = Setting { server: site.address.nfs, pid: None, client_core: None, warm_up: Duration::ZERO, time };
+        let measured = load::run(setting, prepared.lanes(test.in_flight)).unwrap();
+        prepared.clean(site).unwrap();
+        measured.units
     }
 }
