@@ -38,13 +38,11 @@ enum Command {
     Run {
         #[command(flatten)]
         options: Options,
+        /// Cases at the same time; they wait much. Each has its own network, processes and pool.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
         /// Names; all cases when none is given.
         cases: Vec<String>,
-    },
-    /// Run all cases with the bounds that continuous integration affords, after installing what they need.
-    Ci {
-        #[command(flatten)]
-        options: Options,
     },
     /// Install the programs that the cases use; does nothing, quickly, when all are there.
     Install {
@@ -93,8 +91,7 @@ enum ServerKind {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::List => cases::list(),
-        Command::Run { options, cases } => runner::run(options, &cases),
-        Command::Ci { options } => install::install(install::Set::Cases).and_then(|_| runner::run(options, &[])),
+        Command::Run { options, jobs, cases } => runner::run(options, jobs, &cases),
         Command::Install { ganesha: false } => install::install(install::Set::Cases),
         Command::Install { ganesha: true } => install::install(install::Set::CasesAndGanesha),
         Command::Inside { options, case } => lab::inside(options, &case),

@@ -1,4 +1,4 @@
-//! Runs cases one after the other, each as a child in a lab of its own with a time limit, and reports on them.
+//! Runs cases, a few at a time, each as a child in a lab of its own with a time limit, and reports on them.
 //! The lab ends everything that the case started, whatever happens.
 
 use crate::cases::{self, Case};
@@ -7,38 +7,53 @@ use crate::{Options, ServerKind, lab, places};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
-/// Runs the cases named in `wanted`, or all that fit the server when that is empty.
-pub(crate) fn run(options: Options, wanted: &[String]) -> Outcome {
+/// Runs the cases named in `wanted`, or all that fit the server when that is empty, `jobs` at the same time.
+pub(crate) fn run(options: Options, jobs: usize, wanted: &[String]) -> Outcome {
     let chosen = choose(options.server, wanted)?;
     let kclient = places::kclient()?;
     let root = places::work_root()?;
     fs::create_dir_all(&root).during(root.display())?;
-    let (mut passed, mut failed) = (0, 0);
-    for case in chosen {
-        let work = root.join(format!("e2e-{}-{}", std::process::id(), case.name));
-        fs::create_dir_all(&work).during(work.display())?;
-        let began = Instant::now();
-        let outcome = run_one(&kclient, options, case, &work);
-        let took_s = began.elapsed().as_secs_f64();
-        match outcome {
-            Ok(note) => {
-                passed += 1;
-                println!("pass {} ({took_s:.1} s): {note}", case.name);
+    let next = AtomicUsize::new(0);
+    let take = || chosen.get(next.fetch_add(1, Ordering::Relaxed)).copied();
+    let failed = thread::scope(|scope| -> Result<usize, Failure> {
+        let runner = || -> Result<usize, Failure> {
+            let mut failed = 0;
+            while let Some(case) = take() {
+                failed += usize::from(!passes(&kclient, options, case, &root)?);
             }
-            Err(failure) => {
-                failed += 1;
-                println!("FAIL {} ({took_s:.1} s, seed {}): {failure}", case.name, options.seed);
-            }
-        }
-        if !options.keep {
-            fs::remove_dir_all(&work).during(work.display())?;
-        }
-    }
-    println!("{passed} passed, {failed} failed");
+            Ok(failed)
+        };
+        let runners: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(runner)).collect();
+        let counts = runners.into_iter().map(|runner| runner.join().map_err(|_| Failure::new("a runner panicked"))?);
+        counts.sum()
+    })?;
+    println!("{} passed, {failed} failed", chosen.len() - failed);
     ensure!(failed == 0, "some end-to-end cases failed");
     Ok(String::new())
+}
+
+/// Runs a case in a folder of its own, and reports on it in one piece: others run meanwhile.
+fn passes(kclient: &Path, options: Options, case: &Case, root: &Path) -> Result<bool, Failure> {
+    let work = root.join(format!("e2e-{}-{}", std::process::id(), case.name));
+    fs::create_dir_all(&work).during(work.display())?;
+    let began = Instant::now();
+    let outcome = run_one(kclient, options, case, &work);
+    let took_s = began.elapsed().as_secs_f64();
+    match &outcome {
+        Ok(note) => println!("pass {} ({took_s:.1} s): {note}", case.name),
+        Err(failure) => {
+            let log = log_tail(&work);
+            println!("{log}FAIL {} ({took_s:.1} s, seed {}): {failure}", case.name, options.seed);
+        }
+    }
+    if !options.keep {
+        fs::remove_dir_all(&work).during(work.display())?;
+    }
+    Ok(outcome.is_ok())
 }
 
 fn choose(server: ServerKind, wanted: &[String]) -> Result<Vec<&'static Case>, Failure> {
@@ -51,9 +66,9 @@ fn choose(server: ServerKind, wanted: &[String]) -> Result<Vec<&'static Case>, F
     Ok(chosen)
 }
 
-/// One case in its lab. Its standard output's last line is the note; on a failure the whole log is shown.
+/// One case in its lab. Its standard output's last line is the note.
 fn run_one(kclient: &Path, options: Options, case: &Case, work: &Path) -> Outcome {
-    let log_path = work.join("log");
+    let log_path = work.join(LOG_FILE);
     let log = File::create(&log_path).during(log_path.display())?;
     let status = Command::new(kclient)
         .args(["lab", "--timeout", &case.limit_s.to_string(), "--"])
@@ -75,12 +90,17 @@ fn run_one(kclient: &Path, options: Options, case: &Case, work: &Path) -> Outcom
     if status.success() {
         return Ok(last.to_string());
     }
-    let shown: Vec<_> = text.lines().rev().take(LOG_LINES_MAX).collect();
-    for line in shown.iter().rev() {
-        println!("     {line}");
-    }
     let reason = fs::read_to_string(work.join(lab::FAILURE_FILE)).unwrap_or_else(|_| last.to_string());
     Err(Failure::new(reason.lines().next().unwrap_or_default()))
+}
+
+/// The end of a case's log, indented.
+fn log_tail(work: &Path) -> String {
+    let text = fs::read(work.join(LOG_FILE)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    let shown = &lines[lines.len().saturating_sub(LOG_LINES_MAX)..];
+    shown.iter().map(|line| format!("     {line}\n")).collect()
 }
 
 fn arguments(options: Options) -> Vec<String> {
@@ -93,5 +113,7 @@ fn arguments(options: Options) -> Vec<String> {
     list
 }
 
+/// What a case prints, in its folder.
+const LOG_FILE: &str = "log";
 /// Lines of a failed case's log that are shown.
 const LOG_LINES_MAX: usize = 25;

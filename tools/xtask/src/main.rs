@@ -1,13 +1,15 @@
 //! `cargo xtask`: what a change must pass. `check` before a commit; `ci` is `check` and the end-to-end tests.
-//! Callers: people, and `tools/setup/test`. Every step is a plain command that is printed before it runs.
+//! Callers: people, and `tools/setup/test`. Every step is a plain command that is printed before it runs, and its
+//! time after it; all times once more at the end.
 #![forbid(unsafe_code)]
 
 mod sizes;
+mod steps;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use steps::Steps;
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
@@ -22,7 +24,7 @@ enum Task {
     Check,
     /// The check, and the end-to-end tests over a real NFS client (Debian 12, root).
     Ci {
-        /// Arguments for basalt-e2e, such as --rounds 500.
+        /// Arguments for `basalt-e2e run`, such as --rounds 500.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         further: Vec<String>,
     },
@@ -31,11 +33,13 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    let mut steps = Steps::of(root());
     let outcome = match Cli::parse().task {
-        Task::Check => check(),
-        Task::Ci { further } => check().and_then(|()| end_to_end(&further)),
+        Task::Check => check(&mut steps),
+        Task::Ci { further } => check(&mut steps).and_then(|()| end_to_end(&mut steps, &further)),
         Task::Sizes => sizes::watch(&root()),
     };
+    print!("{}", steps.summary());
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -45,45 +49,37 @@ fn main() -> ExitCode {
     }
 }
 
-fn check() -> Result<(), String> {
-    cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
-    match has_nextest() {
-        true => cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "fail"])?,
-        false => cargo(&["test", "--workspace", "--quiet", "--no-fail-fast"])?,
+fn check(steps: &mut Steps) -> Result<(), String> {
+    steps.cargo("format", &["fmt", "--all", "--check"])?;
+    steps.cargo("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    let nextest = has_nextest();
+    match nextest {
+        true => steps.cargo("build tests", &["nextest", "run", "--workspace", "--no-run", "--cargo-quiet"])?,
+        false => steps.cargo("build tests", &["test", "--workspace", "--quiet", "--no-run"])?,
     }
-    run(Command::new("cargo").args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    match nextest {
+        true => steps.cargo("tests", &["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "slow"])?,
+        false => steps.cargo("tests", &["test", "--workspace", "--quiet", "--no-fail-fast"])?,
+    }
+    let mut doc = Command::new("cargo");
+    doc.args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings");
+    steps.run("documentation", &mut doc)?;
     sizes::watch(&root())
 }
 
-fn end_to_end(further: &[String]) -> Result<(), String> {
-    cargo(&["build", "--profile", "e2e", "--quiet", "-p", "appliance", "-p", "tools", "-p", "e2e"])?;
+fn end_to_end(steps: &mut Steps, further: &[String]) -> Result<(), String> {
+    let build = ["build", "--profile", "e2e", "--quiet", "-p", "appliance", "-p", "tools", "-p", "e2e"];
+    steps.cargo("build end to end", &build)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    run(Command::new(target.join("e2e/basalt-e2e")).arg("ci").args(further))
+    let program = target.join("e2e/basalt-e2e");
+    steps.run("install", Command::new(&program).arg("install"))?;
+    steps.run("end to end", Command::new(&program).arg("run").args(further))
 }
 
 fn has_nextest() -> bool {
     let mut command = Command::new("cargo");
     command.args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
-}
-
-fn cargo(arguments: &[&str]) -> Result<(), String> {
-    run(Command::new("cargo").args(arguments))
-}
-
-/// Runs a command in the workspace's folder, and says how long it took.
-fn run(command: &mut Command) -> Result<(), String> {
-    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-    let words = format!("{} {}", command.get_program().to_string_lossy(), words.join(" "));
-    println!("== {words}");
-    let began = Instant::now();
-    let status = command.current_dir(root()).status().map_err(|error| format!("{words}: {error}"))?;
-    println!("== {:.0} s", began.elapsed().as_secs_f64());
-    if !status.success() {
-        return Err(format!("{words}: {status}"));
-    }
-    Ok(())
 }
 
 fn root() -> PathBuf {
