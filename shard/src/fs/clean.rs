@@ -172,7 +172,7 @@ fn victims(fs: &Fs, is_wanted: bool) -> Result<Vec<SegmentInfo>, Status> {
 
 /// Moves what is live in a segment, frame by frame. A frame that cannot be read ends it: what lies
 /// behind stays where it is.
-async fn clean(fs: &Rc<Fs>, segment: SegmentId, slot: u32) -> Result<(), Status> {
+pub(super) async fn clean(fs: &Rc<Fs>, segment: SegmentId, slot: u32) -> Result<(), Status> {
     let arena = Arena::new(CHUNK_BYTES);
     let mut chunk: Option<(u32, Blank)> = None;
     let mut block = 0_u32;
@@ -189,7 +189,7 @@ async fn clean(fs: &Rc<Fs>, segment: SegmentId, slot: u32) -> Result<(), Status>
         let Some(header_block) = bytes.bytes()[at..].first_chunk::<BLOCK_BYTES>() else { return Ok(()) };
         let Ok(frame) = Frame::decode(header_block) else { return Ok(()) };
         let header = frame.header;
-        if header.segment != segment || header.block != block || header.filesystem != fs.shared.id {
+        if header.segment != segment || header.block != block || header.filesystem != fs.shared.identity {
             return Ok(());
         }
         let records: Vec<Record> = frame.records().filter(|record| record.bytes > 0).collect();

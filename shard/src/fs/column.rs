@@ -110,7 +110,7 @@ impl Fs {
         let Means { world, disk, cache, peers, doorbell } = means;
         let port = Rc::new(hub.port(core, doorbell));
         let reader = Reader::new(&store, Arc::clone(&shared));
-        let volume = Volume::new(cache, disk, Arc::clone(&shared.slots), shared.index, shared.id);
+        let volume = Volume::new(cache, disk, Arc::clone(&shared.slots), shared.index, shared.identity);
         let config = LogConfig {
             core,
             segment_bytes: shared.options.segment_bytes,

@@ -14,7 +14,9 @@ use crate::ledger::thread::LedgerThread;
 use crate::table::LockTable;
 use cache::disk::{Ring, RingDisk};
 use cache::table::Slots;
+use siphasher::sip::SipHasher24;
 use std::fmt;
+use std::hash::Hasher;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -165,6 +167,13 @@ impl Filesystem {
     }
 }
 
+/// What clients see in place of the identity: a keyed hash, so that the identity cannot be found from it.
+fn public_id(identity: u64) -> u64 {
+    let mut hasher = SipHasher24::new_with_keys(identity, 0);
+    hasher.write(b"filesystem");
+    hasher.finish()
+}
+
 /// Opens the ledger, which knows its filesystem's identity; a new one draws it.
 fn open_store(directory: &Path, options: &Options) -> Result<(Store, u64), FilesystemError> {
     let path = directory.join(LEDGER_DIRECTORY);
@@ -207,8 +216,12 @@ pub struct Shared {
     /// Number of the filesystem within this process; names its chunks in the block cache and its
     /// messages between cores.
     pub index: u32,
-    /// Durable identity, part of every handle, of every log frame and the `fsid` of its files.
+    /// Durable identity in public: part of every handle, and the `fsid` of its files. Says nothing
+    /// of `identity`.
     pub id: u64,
+    /// Durable identity on disk: in the ledger and in every log frame. Clients never see it: one who
+    /// knew it could write data that looks like frames of the log.
+    pub identity: u64,
     /// Directory that holds `ledger/` and `log/`.
     pub directory: PathBuf,
     /// How it was opened.
@@ -233,11 +246,11 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The common part of the filesystem with durable identity `id`, whose log sequence numbers
+    /// The common part of the filesystem with durable identity `identity`, whose log sequence numbers
     /// begin at `next_lsn` and whose newest commit is `committed`.
     pub fn new(
         index: u32,
-        id: u64,
+        identity: u64,
         directory: &Path,
         options: Options,
         next_lsn: u64,
@@ -246,7 +259,8 @@ impl Shared {
     ) -> Shared {
         Shared {
             index,
-            id,
+            id: public_id(identity),
+            identity,
             directory: directory.to_path_buf(),
             table: LockTable::new(options.inodes_max),
             slots: Arc::default(),

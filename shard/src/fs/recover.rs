@@ -125,7 +125,7 @@ async fn read_all(
     for info in segments {
         let Some(from_block) = info.replay_from else { continue };
         let scope = ReplayScope {
-            filesystem: shared.id,
+            filesystem: shared.identity,
             segment: info.id,
             slot: info.slot,
             from_block,

@@ -127,3 +127,13 @@ fn a_failed_read_is_an_error_once() {
 fn place(writer: u64) -> u64 {
     (writer + 1) * 10_000
 }
+
+/// A client may write what it likes: bytes that look like a frame of the log must not become one, so
+/// nothing that clients see may be the identity in the frames.
+#[test]
+fn clients_do_not_learn_the_identity_of_the_log() {
+    let rig = Rig::new(7, options(1, 1 << 40));
+    let id = rig.shared.id;
+    assert_ne!(id, rig.shared.identity);
+    assert_eq!(id, rig.restart().shared.id, "handles stay good");
+}

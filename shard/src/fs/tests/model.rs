@@ -18,6 +18,9 @@ struct File {
 fn a_file_reads_back_what_was_written() {
     seeds(300, |seed| {
         let rig = Rig::new(seed, options(2, 1 << 40));
+        if seed % 2 == 0 {
+            rig.churn();
+        }
         let files = run(&rig, seed, 3, 60);
         let rig = rig.restart();
         check_all(&rig, &files);

@@ -45,6 +45,9 @@ fn what_was_acknowledged_is_there_after_a_power_cut() {
         let mut histories: Vec<Rc<RefCell<History>>> = (0..3).map(|_| Rc::default()).collect();
         for round in 0..3 {
             let cores = rig.fs.clone();
+            if rng.one_in(2) {
+                rig.churn();
+            }
             let clients = histories.iter().enumerate().map(|(number, history)| {
                 let rng = Rng::new(seed * 100 + round * 10 + number as u64);
                 work(&rig, &cores, rng, format!("file {number} of {round}"), history.clone())

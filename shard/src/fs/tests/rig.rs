@@ -5,7 +5,7 @@ use crate::fs::filesystem::{LEDGER_DIRECTORY, Options, Shared};
 use crate::fs::peers::PeerFlush;
 use crate::fs::recover::{RecoverError, Recovered, recover};
 use crate::fs::write::Stability;
-use crate::fs::{Fs, Means, Seed, commit, read, setattr, write};
+use crate::fs::{Fs, Means, Seed, checkpoint, clean, commit, read, setattr, write};
 use crate::inode::{FileId, Inode, ROOT};
 use crate::ledger::apply::Ledger;
 use crate::ledger::command::{Ask, CreateHow, Done, Job, Name, SetAttr, Verb};
@@ -17,7 +17,7 @@ use cache::sim::{SimDisk, SimWorld};
 use cache::table::{BlockCache, Directory};
 use cache::world::{LocalFuture, Time, World};
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -172,6 +172,13 @@ impl Rig {
         self.crash()
     }
 
+    /// Folds and moves all the time, on every core, until the power goes.
+    pub(super) fn churn(&self) {
+        for fs in &self.fs {
+            self.world.spawn(Box::pin(churn(Rc::downgrade(fs), self.world.clone())));
+        }
+    }
+
     /// Any of the cores.
     pub(super) fn any_core(&self) -> Rc<Fs> {
         self.fs[self.world.below(self.fs.len() as u64) as usize].clone()
@@ -181,6 +188,26 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         self.power_off();
+    }
+}
+
+async fn churn(fs: Weak<Fs>, world: SimWorld) {
+    loop {
+        world.sleep(Duration::from_micros(world.below(3000))).await;
+        let Some(fs) = fs.upgrade() else { return };
+        // Only a stop or a failure that a test wants makes these fail.
+        if world.below(2) == 0 {
+            drop(checkpoint::fold_all(&fs).await);
+            continue;
+        }
+        let segments = {
+            let mut reader = fs.reader.borrow_mut();
+            reader.refresh().unwrap();
+            reader.segments().unwrap()
+        };
+        if let Some(info) = segments.get(world.below(segments.len().max(1) as u64) as usize) {
+            drop(clean::clean(&fs, info.id, info.slot).await);
+        }
     }
 }
 
