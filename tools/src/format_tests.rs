@@ -9,6 +9,7 @@ use cache::extent::{BLOCK_BYTES, Extent, Place, SegmentId};
 use cache::frame::{FRAME_BLOCKS_MAX, FRAME_RECORDS_MAX, Header, PAYLOAD_MAX, Record, RecordKind};
 use cache::log::SEGMENT_BYTES_MIN;
 use cache::world::Time;
+use shard::fs::filesystem::{Options, Shared};
 use shard::fs::write::FILE_BYTES_MAX;
 use shard::inode::{FileId, Ino, Inode, Kind};
 use shard::ledger::command::{Answer, NAME_MAX, ReplayKey, SegmentInfo, TARGET_MAX, Wcc};
@@ -16,8 +17,10 @@ use shard::ledger::record::entry::{COOKIE_PARENT, COOKIE_SELF, Found};
 use shard::ledger::record::meta::{self, Meta};
 use shard::ledger::record::reply::{self, Reply};
 use shard::ledger::record::{EPOCH, Table, VERSION, entry, extent, inode, segment, tree};
-use shard::ledger::store::{LSN_FIRST, REPLY_SLOTS};
+use shard::ledger::store::{LSN_FIRST, REPLY_SLOTS, RootDirectory};
 use shard::net::handle::{HANDLE_BYTES, HandleKey, Target};
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
 
 const DOCUMENT: &str = include_str!("../../docs/format.md");
 
@@ -506,6 +509,23 @@ fn file_handles_are_as_described() {
     ];
     let end = compare("shard/src/net/handle.rs: file handles", 0, &handle, 0, &fields);
     assert_eq!(end, HANDLE_BYTES);
+}
+
+#[test]
+fn the_filesystem_in_a_handle_is_made_as_described() {
+    let root = RootDirectory { mode: 0o755, uid: 0, gid: 0, now: Time::default() };
+    let identity = 0x1122_3344_5566_7788;
+    let options = Options::new(1, root);
+    let shared = Shared::new(0, identity, std::path::Path::new("/"), options, LSN_FIRST, 0, 0);
+    let mut hasher = SipHasher24::new_with_keys(identity, 0);
+    hasher.write(b"filesystem");
+    assert_eq!(shared.id, hasher.finish());
+    assert_eq!(shared.identity, identity);
+    let row = &table("shard/src/net/handle.rs: file handles", 0)[2];
+    assert!(
+        row[4].starts_with("SipHash-2-4, 64 bits, of the letters `filesystem`, keyed with the identity"),
+        "{row:?}"
+    );
 }
 
 #[test]

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 #[command(long_about = "\
 Shows what a file handle names: filesystem, inode, generation. With --pool it also tells whether that pool gave it out.
 
-A handle is what clients hold for a file; packet analysers show it as hexadecimal digits.")]
+A handle is what clients hold for a file; packet analysers show it as hexadecimal digits. The filesystem in it is the \
+fsid that clients see, not the identity in the ledger, which is a secret.")]
 pub(crate) struct Args {
     /// The handle's bytes as hexadecimal digits
     handle: String,

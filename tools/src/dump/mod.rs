@@ -14,7 +14,11 @@ mod log;
 
 /// Shows what is on disk or on the wire as text
 #[derive(Subcommand)]
-#[command(long_about = "Shows what is on disk or on the wire as text. Changes nothing; basaltd may run meanwhile.")]
+#[command(long_about = "\
+Shows what is on disk or on the wire as text. Changes nothing; basaltd may run meanwhile.
+
+What is shown of a pool (names, and the identity of the filesystem, which makes frames of its log genuine) is not for \
+everyone: look before you pass it on.")]
 pub(crate) enum Command {
     Log(log::Args),
     Ledger(ledger::Args),
