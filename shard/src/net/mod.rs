@@ -1,6 +1,6 @@
 //! The network side of the cores: accepting, connections, RPC, and the threads that run them.
 //!
-//! Caller: the daemon, through [`Server`]. A connection is accepted by one thread, handed to the
+//! Caller: the daemon, through [`server::Server`]. A connection is accepted by one thread, handed to the
 //! core that has the fewest, and served there to its end.
 
 mod accept;

@@ -1,6 +1,6 @@
 //! `basalt-e2e`: the end-to-end tests. Each case runs in a private network and process namespace (a lab of
 //! kclient), starts the server under test there, and mounts it with a real Linux kernel client or talks to it over
-//! raw sockets. A case is right when it returns a note, wrong when it returns a [`Failure`].
+//! raw sockets. A case is right when it returns a note, wrong when it returns a [`failure::Failure`].
 //! Callers: people, and `cargo xtask ci`. Needs root on Debian 12; `basalt-e2e install` fetches the rest.
 #![forbid(unsafe_code)]
 

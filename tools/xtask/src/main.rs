@@ -61,8 +61,10 @@ fn check(steps: &mut Steps) -> Result<(), String> {
         true => steps.cargo("tests", &["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "slow"])?,
         false => steps.cargo("tests", &["test", "--workspace", "--quiet", "--no-fail-fast"])?,
     }
+    // For those who work on the code: private items are documented too, and linked to.
     let mut doc = Command::new("cargo");
-    doc.args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings");
+    doc.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     steps.run("documentation", &mut doc)?;
     sizes::watch(&root())
 }
