@@ -294,6 +294,7 @@ struct Platter {
     reads: u64,
     flushes: u64,
     write_count: u64,
+    completion_count: u64,
     delay_us_max: u64,
 }
 
@@ -310,6 +311,9 @@ struct SimSlot {
     seen: Blocks,
     /// What a crash leaves for sure.
     durable: Blocks,
+    /// When each block became durable: the number of the completion. An older write that a cache
+    /// still holds never comes back over it.
+    durable_since: BTreeMap<u64, u64>,
     /// Writes that no finished flush covers, by number.
     pending: BTreeMap<u64, Pending>,
 }
@@ -319,7 +323,8 @@ type Blocks = BTreeMap<u64, Box<[u8; BLOCK_BYTES]>>;
 struct Pending {
     offset: u64,
     pieces: Vec<Piece>,
-    finished: bool,
+    /// Number of its completion.
+    finished: Option<u64>,
     /// A flush of it failed: no later flush makes it durable.
     stuck: bool,
 }
@@ -350,6 +355,7 @@ impl SimDisk {
             reads: 0,
             flushes: 0,
             write_count: 0,
+            completion_count: 0,
             delay_us_max: 500,
         };
         SimDisk { platter: Rc::new(RefCell::new(platter)), world: world.clone() }
@@ -371,9 +377,9 @@ impl SimDisk {
             let mut pending: Vec<&Pending> = slot.pending.values().collect();
             while !pending.is_empty() {
                 let write = pending.swap_remove(rng.below(pending.len() as u64) as usize);
-                apply_torn(&mut blocks, write, &mut rng);
+                apply_torn(&mut blocks, write, &slot.durable_since, &mut rng);
             }
-            let slot = SimSlot { bytes: slot.bytes, seen: blocks.clone(), durable: blocks, pending: BTreeMap::new() };
+            let slot = SimSlot { bytes: slot.bytes, seen: blocks.clone(), durable: blocks, ..SimSlot::default() };
             survivor.platter.borrow_mut().slots.insert(number, slot);
         }
         survivor.platter.borrow_mut().capacity_bytes = platter.capacity_bytes;
@@ -512,19 +518,20 @@ impl Platter {
         self.write_count += 1;
         let fails = self.write_fault.strikes() || (stable == Stable::Now && self.flush_fault.strikes());
         let slot = self.slots.get_mut(&slot).ok_or(io::ErrorKind::NotFound)?;
-        slot.pending.insert(self.write_count, Pending { offset, pieces, finished: false, stuck: fails });
+        slot.pending.insert(self.write_count, Pending { offset, pieces, finished: None, stuck: fails });
         Ok((self.write_count, fails))
     }
 
     fn finish_write(&mut self, slot: u32, number: u64, stable: Stable) {
         let Some(slot) = self.slots.get_mut(&slot) else { return };
         let Some(write) = slot.pending.get_mut(&number) else { return };
-        write.finished = true;
+        self.completion_count += 1;
+        write.finished = Some(self.completion_count);
         apply(&mut slot.seen, write);
         if stable == Stable::Now
             && let Some(write) = slot.pending.remove(&number)
         {
-            apply(&mut slot.durable, &write);
+            slot.make_durable(&write);
         }
     }
 
@@ -532,7 +539,7 @@ impl Platter {
         self.flushes += 1;
         let fails = self.flush_fault.strikes();
         let Some(slot) = self.slots.get(&slot) else { return (Vec::new(), true) };
-        let covered = slot.pending.iter().filter(|(_, write)| write.finished && !write.stuck);
+        let covered = slot.pending.iter().filter(|(_, write)| write.finished.is_some() && !write.stuck);
         (covered.map(|(&number, _)| number).collect(), fails)
     }
 
@@ -544,9 +551,34 @@ impl Platter {
                     write.stuck = true;
                 }
             } else if let Some(write) = slot.pending.remove(number) {
-                apply(&mut slot.durable, &write);
+                slot.make_durable(&write);
             }
         }
+    }
+}
+
+impl SimSlot {
+    fn make_durable(&mut self, write: &Pending) {
+        for (block, at, sector) in sectors(write) {
+            if write.is_overtaken(block, &self.durable_since) {
+                continue;
+            }
+            self.durable.entry(block).or_insert_with(zero_block)[at..at + SECTOR_BYTES].copy_from_slice(sector);
+        }
+        let blocks = write.pieces.iter().map(Piece::len).sum::<usize>() / BLOCK_BYTES;
+        let first = write.offset / BLOCK_BYTES as u64;
+        for block in first..first + blocks as u64 {
+            let since = self.durable_since.entry(block).or_default();
+            *since = write.finished.unwrap_or(0).max(*since);
+        }
+    }
+}
+
+impl Pending {
+    /// A write that was finished later has made the block durable.
+    fn is_overtaken(&self, block: u64, durable_since: &BTreeMap<u64, u64>) -> bool {
+        let since = durable_since.get(&block).copied().unwrap_or(0);
+        self.finished.is_some_and(|finished| finished < since)
     }
 }
 
@@ -570,10 +602,11 @@ fn apply(blocks: &mut Blocks, write: &Pending) {
 }
 
 /// What a crash leaves of a write: all, nothing, or any of its sectors.
-fn apply_torn(blocks: &mut Blocks, write: &Pending, rng: &mut Rng) {
+fn apply_torn(blocks: &mut Blocks, write: &Pending, durable_since: &BTreeMap<u64, u64>, rng: &mut Rng) {
     let fate = rng.below(4);
     for (block, at, sector) in sectors(write) {
-        if fate == 0 || (fate > 1 && rng.one_in(fate)) {
+        let is_kept = fate == 0 || (fate > 1 && rng.one_in(fate));
+        if is_kept && !write.is_overtaken(block, durable_since) {
             blocks.entry(block).or_insert_with(zero_block)[at..at + SECTOR_BYTES].copy_from_slice(sector);
         }
     }

@@ -11,6 +11,7 @@ use crate::ledger::command::{Done, Fold, Job, ReplayFrom};
 use crate::live::Captured;
 use crate::status::Status;
 use cache::extent::{Extent, Place};
+use cache::log::Position;
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
@@ -41,8 +42,10 @@ pub(super) async fn fold_all(fs: &Rc<Fs>) -> Result<(), Status> {
     }
     // One turn: whatever is noted before the point is taken, whatever comes after lies behind it.
     let point = fs.log.replay_point();
+    let position = fs.log.position();
     let files = fs.backlog.take();
-    let result = fold(fs, &files, point.map(|(segment, block)| ReplayFrom { core: fs.core, segment, block })).await;
+    let from = point.map(|(segment, block)| ReplayFrom { core: fs.core, segment, block });
+    let result = fold(fs, &files, position, from).await;
     match result {
         Ok(()) => fs.stats.checkpoints.set(fs.stats.checkpoints.get() + 1),
         Err(_) => fs.backlog.put_back(files),
@@ -51,9 +54,11 @@ pub(super) async fn fold_all(fs: &Rc<Fs>) -> Result<(), Status> {
     result
 }
 
-async fn fold(fs: &Rc<Fs>, files: &[FileId], from: Option<ReplayFrom>) -> Result<(), Status> {
+async fn fold(fs: &Rc<Fs>, files: &[FileId], position: Position, from: Option<ReplayFrom>) -> Result<(), Status> {
     let captured = capture(fs, files);
-    fs.flush_all(newest(&captured)).await?;
+    // All of the log before the point, also what belongs to files that are gone: no write may still
+    // be under way in a segment whose slot is given to another one.
+    fs.flush_all(newest(&captured, (fs.core, position.0))).await?;
     let mut batch = Vec::new();
     let mut extents = 0;
     for (id, Captured { lsn, cut, extents: found, attr, .. }) in captured {
@@ -83,8 +88,8 @@ fn capture(fs: &Fs, files: &[FileId]) -> Vec<(FileId, Captured)> {
 }
 
 /// For each core the last position of all.
-fn newest(captured: &[(FileId, Captured)]) -> Vec<(u16, u64)> {
-    let mut newest: Vec<(u16, u64)> = Vec::new();
+fn newest(captured: &[(FileId, Captured)], own: (u16, u64)) -> Vec<(u16, u64)> {
+    let mut newest = vec![own];
     for &(core, position) in captured.iter().flat_map(|(_, captured)| &captured.last) {
         match newest.iter_mut().find(|(known, _)| *known == core) {
             Some((_, last)) => *last = (*last).max(position),

@@ -38,7 +38,7 @@ pub(super) struct State {
     passed: Signal,
     /// When the last pass that was asked for found nothing.
     in_vain: Cell<Option<Duration>>,
-    /// Segments that kept live bytes though they were cleaned.
+    /// Segments that kept all their live bytes though they were cleaned.
     stubborn: RefCell<HashSet<SegmentId>>,
 }
 
@@ -98,28 +98,26 @@ async fn pass(fs: &Rc<Fs>, is_wanted: bool) -> Result<bool, Status> {
     if is_wanted || fs.core == 0 {
         sweep(fs).await?;
     }
-    let mut found = segments_used(fs) < before;
-    if is_wanted && found {
+    if is_wanted && segments_used(fs) < before {
         return Ok(true);
     }
     for victim in victims(fs, is_wanted)? {
         if fs.stopping.get() {
-            return Ok(found);
+            break;
         }
         clean(fs, victim.id, victim.slot).await?;
         checkpoint::fold_all(fs).await?;
         let mut reader = fs.reader.borrow_mut();
         reader.refresh()?;
-        if reader.segments()?.iter().any(|info| info.id == victim.id) {
+        let kept = |info: &SegmentInfo| info.id == victim.id && info.live_bytes >= victim.live_bytes;
+        if reader.segments()?.iter().any(kept) {
             fs.cleaner.stubborn.borrow_mut().insert(victim.id);
-        } else {
-            found = true;
         }
-        if is_wanted && found {
+        if is_wanted && segments_used(fs) < before {
             break;
         }
     }
-    Ok(found)
+    Ok(segments_used(fs) < before)
 }
 
 /// Frees what removed files held.
@@ -166,8 +164,24 @@ fn victims(fs: &Fs, is_wanted: bool) -> Result<Vec<SegmentInfo>, Status> {
         .filter(|info| !stubborn.contains(&info.id))
         .collect();
     victims.sort_unstable_by_key(|info| info.live_bytes);
-    victims.truncate(if is_wanted { usize::MAX } else { PASS_SEGMENTS_MAX });
+    let worth = if is_wanted { worthwhile(&victims, segment_bytes) } else { PASS_SEGMENTS_MAX };
+    victims.truncate(worth);
     Ok(victims)
+}
+
+/// How many of these segments, the emptiest first, have to be cleaned so that one more is free than
+/// is filled; none where all of them would not do.
+fn worthwhile(victims: &[SegmentInfo], segment_bytes: u64) -> usize {
+    let dense = segment_bytes / 32 * 31;
+    let mut live = 0_u64;
+    for (index, victim) in victims.iter().enumerate() {
+        live = live.saturating_add(victim.live_bytes);
+        // The segment being filled at the start may have no room left: one more.
+        if live.div_ceil(dense) < index as u64 + 1 {
+            return (index + 2).min(victims.len());
+        }
+    }
+    0
 }
 
 /// Moves what is live in a segment, frame by frame. A frame that cannot be read ends it: what lies
@@ -188,6 +202,9 @@ pub(super) async fn clean(fs: &Rc<Fs>, segment: SegmentId, slot: u32) -> Result<
         let at = block as usize % CHUNK_BLOCKS * BLOCK_BYTES;
         let Some(header_block) = bytes.bytes()[at..].first_chunk::<BLOCK_BYTES>() else { return Ok(()) };
         let Ok(frame) = Frame::decode(header_block) else { return Ok(()) };
+        if fs.stopping.get() {
+            return Ok(());
+        }
         let header = frame.header;
         if header.segment != segment || header.block != block || header.filesystem != fs.shared.identity {
             return Ok(());
@@ -214,12 +231,16 @@ async fn move_record(fs: &Rc<Fs>, segment: SegmentId, frame: u32, record: &Recor
             continue;
         };
         let payload = joined(&pieces);
-        loop {
-            match append_move(fs, id, folded_lsn, offset, extent, &payload) {
-                Ok(()) => break,
+        let mut done = 0;
+        while done < payload.len() {
+            // Segments are filled to their end: what the cleaner leaves is not worth cleaning again.
+            let part = &payload[done..][..fs.log.fits(payload.len() - done)];
+            let from = extent.tail(done as u64).head(part.len() as u64);
+            match append_move(fs, id, folded_lsn, offset + done as u64, from, part) {
+                Ok(()) => done += part.len(),
                 Err(Refused::Poisoned) => return Err(fs.fail()),
                 Err(Refused::NoSpace) => return Err(Status::NoSpace),
-                Err(Refused::Later) => match fs.log.room(payload.len(), Urgency::Reserve).await {
+                Err(Refused::Later) => match fs.log.room(part.len(), Urgency::Reserve).await {
                     Ok(()) | Err(Refused::Later) => {}
                     Err(Refused::NoSpace) => return Err(Status::NoSpace),
                     Err(Refused::Poisoned) => return Err(fs.fail()),
@@ -269,6 +290,9 @@ fn append_move(
     extent: Extent,
     payload: &[u8],
 ) -> Result<(), Refused> {
+    if fs.stopping.get() {
+        return Ok(());
+    }
     let reservation = fs.log.reserve(payload, Urgency::Reserve)?;
     let moved = fs.with_entry(id, |entry| {
         let is_hidden = match entry.live() {

@@ -144,7 +144,13 @@ impl Fs {
     pub async fn stop(self: &Rc<Fs>) -> Result<(), Status> {
         self.stopping.set(true);
         self.wake.raise();
-        checkpoint::fold_all(self).await
+        // The first waits for one that is under way; a move may have come in between.
+        loop {
+            checkpoint::fold_all(self).await?;
+            if self.backlog.is_empty() {
+                return Ok(());
+            }
+        }
     }
 
     /// The inode that `id` names, as of now.

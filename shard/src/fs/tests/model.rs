@@ -16,7 +16,7 @@ struct File {
 
 #[test]
 fn a_file_reads_back_what_was_written() {
-    seeds(300, |seed| {
+    seeds(100, |seed| {
         let rig = Rig::new(seed, options(2, 1 << 40));
         if seed % 2 == 0 {
             rig.churn();
@@ -30,7 +30,7 @@ fn a_file_reads_back_what_was_written() {
 
 #[test]
 fn a_file_of_one_core_reads_back_what_was_written() {
-    seeds(100, |seed| {
+    seeds(50, |seed| {
         let rig = Rig::new(seed, options(1, 1 << 40));
         let files = run(&rig, seed ^ 0x0c0e, 2, 60);
         check_all(&rig, &files);

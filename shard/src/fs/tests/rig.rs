@@ -193,11 +193,13 @@ impl Drop for Rig {
 
 async fn churn(fs: Weak<Fs>, world: SimWorld) {
     loop {
-        world.sleep(Duration::from_micros(world.below(3000))).await;
+        world.sleep(Duration::from_micros(world.below(10_000))).await;
         let Some(fs) = fs.upgrade() else { return };
-        // Only a stop or a failure that a test wants makes these fail.
+        if fs.stopping.get() {
+            return;
+        }
         if world.below(2) == 0 {
-            drop(checkpoint::fold_all(&fs).await);
+            checkpoint::fold_all(&fs).await.unwrap();
             continue;
         }
         let segments = {
@@ -206,7 +208,8 @@ async fn churn(fs: Weak<Fs>, world: SimWorld) {
             reader.segments().unwrap()
         };
         if let Some(info) = segments.get(world.below(segments.len().max(1) as u64) as usize) {
-            drop(clean::clean(&fs, info.id, info.slot).await);
+            // The slot of a segment that was just opened may not be there yet.
+            clean::clean(&fs, info.id, info.slot).await.ok();
         }
     }
 }
