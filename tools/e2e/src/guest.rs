@@ -17,6 +17,7 @@ pub(crate) struct Mount<'a> {
     memory: &'static str,
     writable: Vec<PathBuf>,
     limit_s: u32,
+    id: Option<u8>,
     name: String,
 }
 
@@ -37,7 +38,8 @@ impl<'a> Mount<'a> {
             options: place.options.to_string(),
             memory: "1G",
             writable: Vec::new(),
-            limit_s: 600,
+            limit_s: 1500,
+            id: None,
             name: name.to_string(),
         }
     }
@@ -45,6 +47,12 @@ impl<'a> Mount<'a> {
     /// Further mount options, comma-separated.
     pub(crate) fn options(mut self, options: &str) -> Mount<'a> {
         self.options = format!("{},{options}", self.options);
+        self
+    }
+
+    /// The client's address is 10.99.0.(10 + `id`).
+    pub(crate) fn id(mut self, id: u8) -> Mount<'a> {
+        self.id = Some(id);
         self
     }
 
@@ -92,6 +100,9 @@ impl<'a> Mount<'a> {
             kclient.args(["--port", &port.to_string(), "--mountport", &mountport.to_string()]);
         }
         kclient.args(["--timeout", &self.limit_s.to_string()]);
+        if let Some(id) = self.id {
+            kclient.args(["--id", &id.to_string()]);
+        }
         for folder in &self.writable {
             kclient.arg("--rw").arg(folder);
         }

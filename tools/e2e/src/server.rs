@@ -29,6 +29,8 @@ pub(crate) struct Server {
     state: PathBuf,
     place: Place,
     settings: Settings,
+    /// Its configuration file, if flags are not enough.
+    config: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -54,7 +56,19 @@ impl Server {
                 Place { share: "/export".to_string(), port: 12049, mountport: 12050, options: "nolock,noacl" }
             }
         };
-        let mut server = Server { kind, pool: pool.to_path_buf(), state, place, settings, child: None };
+        let mut server = Server { kind, pool: pool.to_path_buf(), state, place, settings, config: None, child: None };
+        server.start_again()?;
+        Ok(server)
+    }
+
+    /// Starts basaltd with a configuration file of this text, whose first share is `share`.
+    pub(crate) fn start_configured(lab: &Lab, pool: &Path, share: &str, text: &str) -> Result<Server, Failure> {
+        let state = lab.folder("server")?;
+        let config = state.join("basalt.toml");
+        fs::write(&config, text)?;
+        let place = Place { share: share.to_string(), port: 2049, mountport: 2049, options: "nolock" };
+        let (kind, pool) = (ServerKind::Basaltd, pool.to_path_buf());
+        let mut server = Server { kind, pool, state, place, settings: &[], config: Some(config), child: None };
         server.start_again()?;
         Ok(server)
     }
@@ -174,8 +188,12 @@ impl Server {
         match self.kind {
             ServerKind::Basaltd => {
                 command = Command::new(places::sibling("basaltd")?);
-                command.arg("--pool").arg(&self.pool).args(["--share", &self.place.share]);
                 command.envs(self.settings.iter().copied());
+                if let Some(config) = &self.config {
+                    command.arg("--config").arg(config);
+                    return Ok(command);
+                }
+                command.arg("--pool").arg(&self.pool).args(["--share", &self.place.share]);
                 command.args(["--listen", "0.0.0.0:2049", "--admin", "127.0.0.1:2050", "--allow", "10.99.0.0/16"]);
             }
             ServerKind::Ganesha => {

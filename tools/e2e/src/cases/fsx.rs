@@ -32,7 +32,7 @@ fn start(lab: &Lab, server: &Server, options: &str, seeds: [u64; 2]) -> Result<R
             lab.path("fsx.toml").display()
         );
     }
-    Mount::of(lab, server, options).options(options).limit_s(1100).spawn(&["bash", "-euc", &script])
+    Mount::of(lab, server, options).options(options).limit_s(2200).spawn(&["bash", "-euc", &script])
 }
 
 const CONFIG: &str = r#"

@@ -54,7 +54,7 @@ pub(crate) fn kill_client(lab: &Lab) -> Outcome {
     let mut server = lab.serve()?;
     let signals = lab.folder("signals")?;
     let seed = lab.options.seed.to_string();
-    let mount = Mount::of(lab, &server, "load").writable(&signals).limit_s(500);
+    let mount = Mount::of(lab, &server, "load").writable(&signals).limit_s(1700);
     let folder = signals.to_str().ok_or_else(|| Failure::new("the working folder's path is not text"))?;
     let mut guest = mount.spawn_agent(&["load", "--signals", folder, "--seed", &seed])?;
     wait_for(&signals.join("ready"), &mut guest)?;
