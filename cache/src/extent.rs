@@ -46,6 +46,16 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// Bytes of the log that it keeps from being used again: those of all blocks that it touches.
+    pub fn log_bytes(&self) -> u64 {
+        match self.place {
+            Place::Hole => 0,
+            Place::Log { skew, .. } => (u64::from(skew).saturating_add(self.bytes))
+                .div_ceil(BLOCK_BYTES as u64)
+                .saturating_mul(BLOCK_BYTES as u64),
+        }
+    }
+
     /// The part without the first `bytes`. `bytes` is below the length.
     pub fn tail(self, bytes: u64) -> Extent {
         assert!(bytes < self.bytes, "an extent is never empty");

@@ -277,6 +277,15 @@ impl Log {
         Ok(self.inner.copy(&mut state, payload, blocks))
     }
 
+    /// How much of a payload of `bytes` the current segment has room for; all of it when that is
+    /// nothing, as it goes into the next one. Who appends no more than this leaves no segment half full.
+    pub fn fits(&self, bytes: usize) -> usize {
+        let state = self.inner.state.borrow();
+        let Some(segment) = &state.segment else { return bytes };
+        let left = self.inner.segment_blocks().saturating_sub(segment.next_block + 1) as usize * BLOCK_BYTES;
+        if left == 0 { bytes } else { bytes.min(left) }
+    }
+
     /// Waits until `bytes` of payload are likely to find room.
     pub async fn room(&self, bytes: usize, urgency: Urgency) -> Result<(), Refused> {
         let blocks = bytes.min(PAYLOAD_MAX).div_ceil(BLOCK_BYTES) as u32;

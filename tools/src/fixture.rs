@@ -90,7 +90,7 @@ impl Fixture {
             rows.extent(2, 8192, Extent { bytes: 11_808, place: Place::Hole, version: 51, lsn: 0 });
             rows.extent(4, 0, log(5000, 1, 3, 4, 52));
             rows.extent(9, 0, log(4096, 1, 3, 6, 53));
-            rows.segment(1, 0, None, 8192 + 5000 + 4096);
+            rows.segment(1, 0, None, 8192 + 8192 + 4096);
             rows.segment(2, 1, Some(0), 0);
         });
         let mut first = Segment::new(1);

@@ -107,10 +107,7 @@ async fn pass(fs: &Rc<Fs>, is_wanted: bool) -> Result<bool, Status> {
         }
         clean(fs, victim.id, victim.slot).await?;
         checkpoint::fold_all(fs).await?;
-        let mut reader = fs.reader.borrow_mut();
-        reader.refresh()?;
-        let kept = |info: &SegmentInfo| info.id == victim.id && info.live_bytes >= victim.live_bytes;
-        if reader.segments()?.iter().any(kept) {
+        if is_kept(fs, &victim)? {
             fs.cleaner.stubborn.borrow_mut().insert(victim.id);
         }
         if is_wanted && segments_used(fs) < before {
@@ -118,6 +115,13 @@ async fn pass(fs: &Rc<Fs>, is_wanted: bool) -> Result<bool, Status> {
         }
     }
     Ok(segments_used(fs) < before)
+}
+
+/// Whether a segment holds what it held before it was cleaned.
+fn is_kept(fs: &Fs, victim: &SegmentInfo) -> Result<bool, Status> {
+    let mut reader = fs.reader.borrow_mut();
+    reader.refresh()?;
+    Ok(reader.segments()?.iter().any(|info| info.id == victim.id && info.live_bytes >= victim.live_bytes))
 }
 
 /// Frees what removed files held.

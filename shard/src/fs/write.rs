@@ -51,13 +51,14 @@ pub fn write(
     // A longer payload is answered with a short count.
     let payload = &payload[..payload.len().min(PAYLOAD_MAX)];
     let want = Want { cred: *cred, id, offset, stability };
+    if fs.log.fits(payload.len()) < payload.len() {
+        return Step::Later(Box::pin(append_later(Rc::clone(fs), want, payload.to_vec())));
+    }
     match append(fs, &want, payload) {
         Ok((done, None)) => Step::Done(Ok(done)),
         Ok((done, Some(position))) => Step::Later(Box::pin(settle(Rc::clone(fs), done, position))),
         Err(Refusal::Status(status)) => Step::Done(Err(status)),
-        Err(Refusal::Wait(refused)) => {
-            Step::Later(Box::pin(append_later(Rc::clone(fs), want, payload.to_vec(), refused)))
-        }
+        Err(Refusal::Wait(_)) => Step::Later(Box::pin(append_later(Rc::clone(fs), want, payload.to_vec()))),
     }
 }
 
@@ -134,16 +135,35 @@ impl Want {
     }
 }
 
-/// Waits for room, then appends.
-async fn append_later(fs: Rc<Fs>, want: Want, payload: Vec<u8>, mut refused: Refused) -> Result<WriteDone, Status> {
-    loop {
-        room(&fs, payload.len(), Urgency::Data, refused).await?;
-        match append(&fs, &want, &payload) {
-            Ok((done, None)) => return Ok(done),
-            Ok((done, Some(position))) => return settle(fs, done, position).await,
-            Err(Refusal::Status(status)) => return Err(status),
-            Err(Refusal::Wait(again)) => refused = again,
+/// Appends part by part, so that segments are filled to their end, and waits for room in between. When
+/// no more can be had, a part that is appended is answered with a short count.
+async fn append_later(fs: Rc<Fs>, mut want: Want, payload: Vec<u8>) -> Result<WriteDone, Status> {
+    let mut rest = payload.as_slice();
+    let mut sum: Option<(WriteDone, Option<Position>)> = None;
+    let refused = loop {
+        let (part, left) = rest.split_at(fs.log.fits(rest.len()));
+        match append(&fs, &want, part) {
+            Ok((done, position)) => {
+                let (before, bytes) = sum.map_or((done.before, 0), |(first, _)| (first.before, first.bytes));
+                sum = Some((WriteDone { before, bytes: bytes + done.bytes, ..done }, position));
+                want.offset += part.len() as u64;
+                rest = left;
+                if rest.is_empty() {
+                    break None;
+                }
+            }
+            Err(Refusal::Status(status)) => break Some(status),
+            Err(Refusal::Wait(refused)) => {
+                if let Err(status) = room(&fs, part.len(), Urgency::Data, refused).await {
+                    break Some(status);
+                }
+            }
         }
+    };
+    match (sum, refused) {
+        (Some((done, Some(position))), _) => settle(fs, done, position).await,
+        (Some((done, None)), _) => Ok(done),
+        (None, refused) => Err(refused.unwrap_or(Status::ServerFault)),
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Caller: the ledger, which owns the only instance. The table `segments` is small (16 Ki rows per
 //! TiB), so all of it is kept here; rows that changed are written once per batch. Live bytes are
-//! exact: the sum of the ledger's extents that lie in a segment, those of removed files included
-//! until they are swept.
+//! exact: for each of the ledger's extents that lie in a segment the blocks that it touches, those of
+//! removed files included until they are swept. Whole blocks, because a move needs as many.
 
 use super::command::{ReplayFrom, SegmentInfo, Urgency};
 use super::record::meta::Meta;
@@ -132,8 +132,8 @@ impl Segments {
     fn count_extent(&mut self, extent: &Extent, change: fn(u64, u64) -> u64) {
         let Place::Log { segment, .. } = extent.place else { return };
         if let Some(info) = self.all.get_mut(&segment) {
-            info.live_bytes = change(info.live_bytes, extent.bytes);
-            self.live_bytes = change(self.live_bytes, extent.bytes);
+            info.live_bytes = change(info.live_bytes, extent.log_bytes());
+            self.live_bytes = change(self.live_bytes, extent.log_bytes());
             self.touched.insert(segment);
         }
     }

@@ -231,7 +231,7 @@ mod tests {
             "targets:\n  5 -> \"a\"\n",
             "extents:\n  2 [0, 8192) version 50 segment 1 frame 0 block 1 byte 0\n  DAMAGED: table extents: checksum; key 0000",
             "  9 [0, 4096) version 53",
-            "segments:\n  1 slot 0 core 0 folded live 17288\n  2 slot 1 core 0 replay from block 0 live 0\n",
+            "segments:\n  1 slot 0 core 0 folded live 20480\n  2 slot 1 core 0 replay from block 0 live 0\n",
             "orphans:\n  9 generation 1\n",
         ] {
             assert!(text.contains(line), "{line}\nis not in\n{text}");

@@ -61,7 +61,7 @@ fn place(slots: &mut Slots, row: &ExtentRow, findings: &mut Findings) {
         }
         return;
     };
-    slot.live_bytes = slot.live_bytes.saturating_add(row.extent.bytes);
+    slot.live_bytes = slot.live_bytes.saturating_add(row.extent.log_bytes());
     slot.extents += 1;
     let blocks = (u64::from(skew).saturating_add(row.extent.bytes)).div_ceil(BLOCK_BYTES as u64);
     let last = u64::from(block) + blocks;
