@@ -8,6 +8,8 @@
 //!
 //! Unsafe code: raw memory, and the gather list that the kernel reads.
 
+#![expect(clippy::disallowed_types, reason = "a chunk may come back on another thread")]
+
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::Arc;

@@ -5,6 +5,8 @@
 //! promises of [`Disk`] literally: whatever no finished flush covers may be lost, torn at 512 bytes,
 //! or kept, in any order.
 
+#![expect(clippy::disallowed_types, reason = "wakers have to be Send")]
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BinaryHeap};
 use std::future::poll_fn;

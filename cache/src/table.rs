@@ -5,6 +5,8 @@
 //! by a clock hand that passes over chunks in use. Bytes are checked against the frame header
 //! before they are handed out, once per block and life in memory.
 
+#![expect(clippy::disallowed_types, reason = "the directory of blocks is where cores meet")]
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};

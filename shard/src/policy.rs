@@ -9,6 +9,8 @@
 //! export and a host name that did not resolve are refused. Rules are tried in the order they were
 //! written; the first that matches the client's address decides.
 
+#![expect(clippy::disallowed_types, reason = "taken only when the list of shares has changed")]
+
 use crate::cred::{Cred, GROUPS_MAX};
 use parking_lot::Mutex;
 use std::fmt;

@@ -9,6 +9,8 @@
 //! snapshot that is older than the stripe's newest publication is refused, so an entry never goes
 //! back in time.
 
+#![expect(clippy::disallowed_types, reason = "this is where cores meet")]
+
 use crate::inode::{Ino, Inode};
 use crate::ledger::command::Publish;
 use crate::live::Live;

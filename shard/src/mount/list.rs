@@ -1,6 +1,8 @@
 //! Who has mounted what, for DUMP: a courtesy list in memory. Nothing depends on it, and it is lost at a stop
 //! (RFC 1813 5.2.2 calls it advisory). Shared by all cores; touched by MNT, UMNT, UMNTALL and DUMP alone.
 
+#![expect(clippy::disallowed_types, reason = "the list of mounts is off the hot path")]
+
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::net::IpAddr;
