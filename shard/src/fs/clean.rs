@@ -286,7 +286,7 @@ fn found(
 }
 
 /// Appends the bytes and shows them, if the ledger's extent is still what a reader would find.
-fn append_move(
+pub(super) fn append_move(
     fs: &Fs,
     id: FileId,
     folded_lsn: u64,

@@ -5,6 +5,7 @@
 
 mod faults;
 mod model;
+mod moves;
 mod namespace;
 mod power;
 mod rig;
