@@ -49,12 +49,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Gives the snapshot back when it is out of date. Called now and then, so that an idle core
-    /// does not keep old pages.
+    /// Gives the snapshot back. Called whenever a core has nothing more to look up: while one is held,
+    /// the ledger cannot use again what it frees, and its file grows with every commit.
     pub fn rest(&mut self) {
-        if self.commit < self.shared.committed.load(Ordering::Acquire) {
-            self.snapshot = None;
-        }
+        self.snapshot = None;
     }
 
     /// Number of the commit that the snapshot shows.

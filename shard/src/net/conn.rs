@@ -115,6 +115,7 @@ async fn serve(connection: &Rc<Connection>, input: &mut Input) -> Result<usize, 
             }
         }
     };
+    connection.core.rest();
     connection.flush();
     Ok(missing)
 }

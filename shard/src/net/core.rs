@@ -222,7 +222,11 @@ impl Core {
         for connection in self.connections() {
             connection.expire(seconds);
         }
-        // An idle core does not keep old pages of the ledgers.
+        self.rest();
+    }
+
+    /// A batch of calls is served: nothing is looked up until the next.
+    pub(crate) fn rest(&self) {
         self.shares.iter().for_each(|share| share.fs.reader.borrow_mut().rest());
     }
 
