@@ -120,7 +120,7 @@ impl Client {
         self.done(Procedure::Remove, &nfs3::RemoveArgs { object }).map(drop)
     }
 
-    /// A WRITE; its status.
+    /// Writes all of `bytes`: what a WRITE leaves over goes into the next. The status of the last.
     pub(crate) fn write(
         &mut self,
         file: FileHandleBuf,
@@ -128,17 +128,23 @@ impl Client {
         bytes: &[u8],
         stable: StableHow,
     ) -> Result<Result<Writeverf3, u32>, Failure> {
-        let count = u32::try_from(bytes.len()).during("a WRITE's length")?;
-        let data = nfs3::Data::new(bytes).during("a WRITE's data")?;
-        let args = nfs3::WriteArgs { file: file.handle(), offset, count, stable, data };
-        let reply = self.nfs(Procedure::Write, &args)?;
-        match reply.results::<nfs3::WriteRes>()? {
-            nfs3::Res::Ok(ok) => {
-                ensure!(ok.count == count, "WRITE: {} of {count} bytes", ok.count);
-                ensure!(ok.committed >= stable, "WRITE: {stable:?} asked, {:?} done", ok.committed);
-                Ok(Ok(ok.verf))
+        let (mut offset, mut bytes) = (offset, bytes);
+        loop {
+            let count = u32::try_from(bytes.len()).during("a WRITE's length")?;
+            let data = nfs3::Data::new(bytes).during("a WRITE's data")?;
+            let args = nfs3::WriteArgs { file: file.handle(), offset, count, stable, data };
+            let reply = self.nfs(Procedure::Write, &args)?;
+            let done = match reply.results::<nfs3::WriteRes>()? {
+                nfs3::Res::Ok(ok) => ok,
+                nfs3::Res::Fail(status, _) => return Ok(Err(status as u32)),
+            };
+            ensure!(done.committed >= stable, "WRITE: {stable:?} asked, {:?} done", done.committed);
+            ensure!(done.count <= count && (done.count > 0 || count == 0), "WRITE: {} of {count} bytes", done.count);
+            bytes = &bytes[done.count as usize..];
+            offset += u64::from(done.count);
+            if bytes.is_empty() {
+                return Ok(Ok(done.verf));
             }
-            nfs3::Res::Fail(status, _) => Ok(Err(status as u32)),
         }
     }
 
