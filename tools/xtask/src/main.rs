@@ -3,6 +3,7 @@
 //! time after it; all times once more at the end.
 #![forbid(unsafe_code)]
 
+mod promises;
 mod sizes;
 mod steps;
 
@@ -20,7 +21,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Format, lints, tests, documentation, sizes.
+    /// Format, lints, tests, documentation, promises, sizes.
     Check,
     /// The check, and the end-to-end tests over a real NFS client (Debian 12, root).
     Ci {
@@ -28,6 +29,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         further: Vec<String>,
     },
+    /// Every test that docs/promises.md names is there.
+    Promises,
     /// The ten longest functions and files; fails for a function that grew past its limit.
     Sizes,
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Check => check(&mut steps),
         Task::Ci { further } => check(&mut steps).and_then(|()| end_to_end(&mut steps, &further)),
+        Task::Promises => promises::check(&root()),
         Task::Sizes => sizes::watch(&root()),
     };
     print!("{}", steps.summary());
@@ -66,6 +70,7 @@ fn check(steps: &mut Steps) -> Result<(), String> {
     doc.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     steps.run("documentation", &mut doc)?;
+    promises::check(&root())?;
     sizes::watch(&root())
 }
 
