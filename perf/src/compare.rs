@@ -63,6 +63,9 @@ const PROBE_SECONDS: f64 = 2.0;
 
 /// A short run of everything, verified where it can be.
 pub(crate) fn smoke(names: &[String], basaltd: Option<&Path>) -> Outcome<()> {
+    if let Some(missing) = basaltd.filter(|path| !path.is_file()) {
+        return Err(Failure::Said(format!("{} is not there", missing.display())));
+    }
     let basaltd = basaltd.map_or_else(|| peer::beside_us("basaltd"), |path| Ok(path.to_path_buf()))?;
     let store = std::env::temp_dir().join(format!("basalt-perf-{}", std::process::id()));
     fs::create_dir_all(&store)?;

@@ -75,9 +75,12 @@ fn check(steps: &mut Steps) -> Result<(), String> {
 }
 
 fn end_to_end(steps: &mut Steps, further: &[String]) -> Result<(), String> {
-    let build = ["build", "--profile", "e2e", "--quiet", "-p", "appliance", "-p", "tools", "-p", "e2e"];
+    let build = ["build", "--profile", "e2e", "--quiet", "-p", "appliance", "-p", "tools", "-p", "e2e", "-p", "perf"];
     steps.cargo("build end to end", &build)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    // The load generator keeps working: everything once, contents verified, no time judged.
+    let (load, daemon) = (target.join("e2e/basalt-perf"), target.join("e2e/basaltd"));
+    steps.run("load generator", Command::new(load).arg("smoke").arg("--basaltd").arg(daemon))?;
     let program = target.join("e2e/basalt-e2e");
     steps.run("install", Command::new(&program).arg("install"))?;
     steps.run("end to end", Command::new(&program).arg("run").args(further))
