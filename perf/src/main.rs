@@ -9,6 +9,7 @@ mod client;
 mod compare;
 mod cpu;
 mod failure;
+mod fio;
 mod floor;
 mod histogram;
 mod load;
@@ -50,7 +51,7 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:12049")]
         listen: SocketAddr,
     },
-    /// Measures the machine: loopback, disk, flushes.
+    /// Measures the machine: loopback, disk, flushes, commits of LMDB.
     Probe {
         /// A folder on the disk to be measured.
         #[arg(long, default_value = ".")]
@@ -106,6 +107,7 @@ struct SmokeArgs {
     /// The servers; basalt is left out when its daemon is not built.
     #[arg(long, value_delimiter = ',', default_values = ["floor", "basalt"])]
     peers: Vec<String>,
+    /// The daemon, which then has to be there; the one beside this program if not given.
     #[arg(long)]
     basaltd: Option<PathBuf>,
 }

@@ -2,12 +2,14 @@
 //! many. No server answers a durable WRITE faster than the disk flushes.
 
 use super::Reading;
+use crate::cpu;
 use crate::failure::{Failure, Outcome};
 use crate::pattern::Random;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,13 @@ enum Action {
     WriteThrough,
 }
 
+pub(super) const SMALL_READS: &str = "disk: O_DIRECT reads of 4 KiB, random, 16 threads";
+pub(super) const SEQUENTIAL_READS: &str = "disk: O_DIRECT reads of 1 MiB, sequential, 8 threads";
+pub(super) const FLUSHES: &str = "disk: overwrite of 4 KiB + fdatasync, 1 thread";
+pub(super) const SHARED_FLUSHES: &str = "disk: overwrite of 4 KiB + fdatasync, 16 threads";
+/// Lengths of writes to a journal, in KiB.
+const JOURNAL_KIB: [usize; 4] = [4, 8, 16, 32];
+
 pub(super) fn probe(store: &Path, time: Duration) -> Outcome<Vec<Reading>> {
     let path = store.join(format!("probe.{}", std::process::id()));
     let readings = probe_file(&path, time);
@@ -47,16 +56,64 @@ fn probe_file(path: &Path, time: Duration) -> Outcome<Vec<Reading>> {
     let large = file_bytes / LARGE_BYTES as u64;
     for (title, action, bytes, threads, places, unit) in [
         ("disk: O_DIRECT reads of 4 KiB, random, 1 thread", Action::Read, SMALL_BYTES, 1, small, "op"),
-        ("disk: O_DIRECT reads of 4 KiB, random, 16 threads", Action::Read, SMALL_BYTES, THREADS, small, "op"),
+        (SMALL_READS, Action::Read, SMALL_BYTES, THREADS, small, "op"),
         ("disk: O_DIRECT reads of 1 MiB, random, 8 threads", Action::Read, LARGE_BYTES, LARGE_THREADS, large, "MiB"),
         ("disk: O_DIRECT overwrites of 4 KiB, random, 16 threads", Action::Write, SMALL_BYTES, THREADS, small, "op"),
-        ("disk: overwrite of 4 KiB + fdatasync, 1 thread", Action::WriteThrough, SMALL_BYTES, 1, small, "op"),
-        ("disk: overwrite of 4 KiB + fdatasync, 16 threads", Action::WriteThrough, SMALL_BYTES, THREADS, small, "op"),
+        (FLUSHES, Action::WriteThrough, SMALL_BYTES, 1, small, "op"),
+        (SHARED_FLUSHES, Action::WriteThrough, SMALL_BYTES, THREADS, small, "op"),
     ] {
         let done = spread(&file, action, bytes, threads, places, time)?;
         readings.push(reading(title, done, unit));
     }
+    readings.push(reading(SEQUENTIAL_READS, sequential(&file, large, time)?, "MiB"));
+    for kib in JOURNAL_KIB {
+        readings.push(journal(path, kib << 10, file_bytes, time)?);
+    }
     Ok(readings)
+}
+
+/// Reads per second when all threads together read the file from its start to its end, again and again.
+fn sequential(file: &File, places: u64, time: Duration) -> Outcome<f64> {
+    let next = AtomicU64::new(0);
+    let read = || -> Outcome<u64> {
+        let (mut buffer, within) = aligned(LARGE_BYTES);
+        let began = Instant::now();
+        let mut done = 0;
+        while began.elapsed() < time {
+            let place = next.fetch_add(1, Ordering::Relaxed) % places;
+            file.read_exact_at(&mut buffer[within.clone()], place * LARGE_BYTES as u64)?;
+            done += 1;
+        }
+        Ok(done)
+    };
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..LARGE_THREADS).map(|_| scope.spawn(read)).collect();
+        let mut done = 0;
+        for thread in threads {
+            done += thread.join().map_err(|_| Failure::said("a probe panicked"))??;
+        }
+        Ok(done as f64 / began.elapsed().as_secs_f64())
+    })
+}
+
+/// What a journal costs: durable writes one behind the other into space that was written before, by one thread that
+/// waits for each.
+fn journal(path: &Path, bytes: usize, file_bytes: u64, time: Duration) -> Outcome<Reading> {
+    let file = File::options().write(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC).open(path)?;
+    let (buffer, within) = aligned(bytes);
+    let (began, cpu) = (Instant::now(), cpu::of_thread());
+    let mut done = 0;
+    while began.elapsed() < time {
+        file.write_all_at(&buffer[within.clone()], done * bytes as u64 % file_bytes)?;
+        done += 1;
+    }
+    Ok(Reading {
+        title: format!("disk: sequential O_DSYNC writes of {} KiB, 1 thread", bytes >> 10),
+        rate: done as f64 / began.elapsed().as_secs_f64(),
+        unit: "op",
+        cpu_us: Some((cpu::of_thread() - cpu).as_secs_f64() * 1e6 / done as f64),
+    })
 }
 
 fn reading(title: &str, rate: f64, unit: &'static str) -> Reading {

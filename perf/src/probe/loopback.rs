@@ -10,6 +10,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(super) const SENDING: &str = "loopback TCP, sending 1 MiB";
 const SEND_BYTES: usize = 1 << 20;
 const RECEIVE_BYTES: usize = 256 << 10;
 
@@ -29,7 +30,7 @@ pub(super) fn probe(time: Duration) -> Outcome<Vec<Reading>> {
             unit: "MiB",
             cpu_us: Some(cpu.as_secs_f64() * 1e6 / sent_mib),
         };
-        Ok(vec![reading("loopback TCP, sending 1 MiB", sending_cpu), reading("loopback TCP, receiving", receiving_cpu)])
+        Ok(vec![reading(SENDING, sending_cpu), reading("loopback TCP, receiving", receiving_cpu)])
     })
 }
 

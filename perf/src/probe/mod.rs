@@ -1,6 +1,8 @@
 //! What the machine can do, without any server: the limits that figures are held against.
 
 mod disk;
+mod fio;
+mod lmdb;
 mod loopback;
 
 use crate::failure::Outcome;
@@ -40,7 +42,33 @@ impl Reading {
 pub(crate) fn all(store: &Path, time: Duration) -> Outcome<Vec<Reading>> {
     let mut readings = loopback::probe(time)?;
     readings.extend(disk::probe(store, time)?);
+    readings.extend(fio::probe(store, time)?);
+    readings.extend(lmdb::probe(store, time)?);
     Ok(readings)
+}
+
+/// A limit of the machine that a test is held against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    Flushes,
+    SharedFlushes,
+    SmallReads,
+    SequentialReads,
+    Loopback,
+}
+
+impl Limit {
+    /// What was found of it, if it was probed.
+    pub(crate) fn among(self, readings: &[Reading]) -> Option<&Reading> {
+        let find = |title: &str| readings.iter().find(|reading| reading.title == title);
+        match self {
+            Self::Flushes => find(disk::FLUSHES),
+            Self::SharedFlushes => find(disk::SHARED_FLUSHES),
+            Self::SmallReads => find(disk::SMALL_READS),
+            Self::SequentialReads => find(fio::SEQUENTIAL_READS).or_else(|| find(disk::SEQUENTIAL_READS)),
+            Self::Loopback => find(loopback::SENDING),
+        }
+    }
 }
 
 pub(crate) fn show(store: &Path, time: Duration) -> Outcome<()> {

@@ -2,6 +2,7 @@
 
 mod chart;
 pub(crate) mod json;
+mod limits;
 pub(crate) mod machine;
 
 use crate::failure::{Outcome, While};
@@ -107,6 +108,7 @@ impl Report {
         }
         text += "\n## Latency in µs: median / 99 % / 99.9 %\n\n";
         text += &self.table(|f| format!("{} / {} / {}", micros(f.p50_us), micros(f.p99_us), micros(f.p999_us)), false);
+        text += &limits::section(self);
         text += "\n![Rates](rates.svg)\n\n![CPU](cpu.svg)\n";
         if !self.probes.is_empty() {
             text += "\n## The machine itself\n\n| probe | |\n|---|---:|\n";
