@@ -1,6 +1,7 @@
 //! What fio reports of its jobs, in its terse format 3. Callers: the probe of the disk, the measurements of a mount.
 
 use crate::failure::{Failure, Outcome};
+use crate::report::json::Json;
 
 /// One job, or one group of jobs.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +40,18 @@ impl Job {
             Ok(Direction { mib_per_s: number(at + 1)? / 1024.0, per_s: number(at + 2)?, latency_us })
         };
         Ok(Self { name, read: direction(READ_AT)?, write: direction(WRITE_AT)? })
+    }
+
+    pub(crate) fn json(&self) -> Json {
+        let direction = |direction: &Direction| {
+            Json::object([
+                ("mib_per_s", Json::Number(direction.mib_per_s)),
+                ("per_s", Json::Number(direction.per_s)),
+                ("latency_us_mean", Json::Number(direction.latency_us)),
+            ])
+        };
+        let (read, write) = (direction(&self.read), direction(&self.write));
+        Json::object([("job", Json::text(&self.name)), ("read", read), ("write", write)])
     }
 }
 

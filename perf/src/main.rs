@@ -13,6 +13,7 @@ mod fio;
 mod floor;
 mod histogram;
 mod load;
+mod mount;
 mod pattern;
 mod peer;
 mod pipe;
@@ -46,6 +47,8 @@ enum Command {
     Smoke(SmokeArgs),
     /// Asks a server that runs already.
     Load(LoadArgs),
+    /// Runs the fio jobs, and pjdfstest, in a folder that is mounted already.
+    Mount(MountArgs),
     /// Serves canned replies from memory until it is stopped.
     Floor {
         #[arg(long, default_value = "127.0.0.1:12049")]
@@ -148,11 +151,27 @@ struct LoadArgs {
     json: bool,
 }
 
+#[derive(Args)]
+pub(crate) struct MountArgs {
+    /// Where the share is mounted.
+    pub(crate) folder: PathBuf,
+    /// The program; its tests are left out if it is not given.
+    #[arg(long)]
+    pub(crate) pjdfstest: Option<PathBuf>,
+    /// Of each fio job that has a time, instead of its own.
+    #[arg(long)]
+    pub(crate) seconds: Option<u32>,
+    /// Where the report goes; a folder named after the day if not given.
+    #[arg(long)]
+    pub(crate) results: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Compare(args) => compare::compare(&args),
         Command::Smoke(args) => compare::smoke(&args.peers, args.basaltd.as_deref()),
         Command::Load(args) => load(&args),
+        Command::Mount(args) => mount::measure(&args),
         Command::Floor { listen } => floor(listen),
         Command::Probe { store, seconds } => probe::show(&store, Duration::from_secs_f64(seconds)),
     };

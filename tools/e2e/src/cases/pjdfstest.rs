@@ -56,20 +56,7 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Over NFS the naptime must be above the clock tick of the file system below.
-const CONFIG: &str = r#"
-[features]
-posix_fallocate = {}
-utime_now = {}
-utimensat = {}
-rename_ctime = {}
-stat_st_birthtime = {}
-[settings]
-naptime = 0.05
-allow_remount = false
-[dummy_auth]
-entries = [ ["nobody", "nogroup"], ["daemon", "daemon"] ]
-"#;
+const CONFIG: &str = include_str!("../../../../perf/pjdfstest.toml");
 /// An open, removed file keeps a link, because the client renames it; and NFSv3 times have 32 bits.
 const ALLOWED: &[&str] = &["unlink::open_file_not_freed", "utimensat::y2038"];
 const TESTS: usize = 398;
