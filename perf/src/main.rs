@@ -9,6 +9,7 @@ mod client;
 mod compare;
 mod cpu;
 mod failure;
+mod fill;
 mod fio;
 mod floor;
 mod histogram;
@@ -49,6 +50,8 @@ enum Command {
     Load(LoadArgs),
     /// Runs the fio jobs, and pjdfstest, in a folder that is mounted already.
     Mount(MountArgs),
+    /// Makes very many empty files in a pool whose daemon does not run.
+    Fill(FillArgs),
     /// Serves canned replies from memory until it is stopped.
     Floor {
         #[arg(long, default_value = "127.0.0.1:12049")]
@@ -146,6 +149,12 @@ struct LoadArgs {
     /// Uses the sizes of `smoke`.
     #[arg(long)]
     small: bool,
+    /// Files that `fill` made in the pool before: runs the tests of many files instead of the others.
+    #[arg(long)]
+    bulk: Option<u64>,
+    /// As `fill` was told.
+    #[arg(long, default_value_t = 1000)]
+    per_folder: u64,
     /// JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -166,11 +175,26 @@ pub(crate) struct MountArgs {
     pub(crate) results: Option<PathBuf>,
 }
 
+#[derive(Args)]
+pub(crate) struct FillArgs {
+    /// The pool, made by the daemon.
+    #[arg(long)]
+    pub(crate) pool: PathBuf,
+    /// The folder of the share's filesystem in the pool.
+    #[arg(long, default_value = "share")]
+    pub(crate) filesystem: String,
+    #[arg(long, default_value_t = 10_000_000)]
+    pub(crate) files: u64,
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) per_folder: u64,
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Compare(args) => compare::compare(&args),
         Command::Smoke(args) => compare::smoke(&args.peers, args.basaltd.as_deref()),
         Command::Load(args) => load(&args),
+        Command::Fill(args) => fill::fill(&args),
         Command::Mount(args) => mount::measure(&args),
         Command::Floor { listen } => floor(listen),
         Command::Probe { store, seconds } => probe::show(&store, Duration::from_secs_f64(seconds)),
@@ -202,7 +226,9 @@ fn load(args: &LoadArgs) -> Outcome<()> {
     if !args.json {
         println!("{}", run::Figures::HEADING);
     }
-    for test in work::named(&args.tests)? {
+    site.bulk = args.bulk.map(|files| fill::Bulk { files, per_folder: args.per_folder });
+    let tests = if site.bulk.is_some() { work::bulk::TESTS } else { work::TESTS };
+    for test in work::named_in(tests, &args.tests)? {
         let own = test.shape();
         let shape = work::Shape {
             connections: args.connections.unwrap_or(own.connections),

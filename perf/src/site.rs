@@ -3,11 +3,13 @@
 
 use crate::client::{self, Client, location, unchecked};
 use crate::failure::{Failure, Outcome, accepted};
+use crate::fill::Bulk;
 use crate::load::{self, Progress, Work};
 use crate::pattern::{self, Place};
 use crate::pipe::Outbox;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use wire::nfs3::{
     CommitArgs, CommitRes, CreateArgs, CreateRes, FileHandle, FileHandleBuf, Procedure, RemoveArgs, RemoveRes,
     StableHow, WriteRes,
@@ -68,6 +70,10 @@ pub(crate) struct Site {
     /// The folder that everything happens in.
     folder: FileHandleBuf,
     small: Vec<Named>,
+    /// What the pool was filled with before, if it was.
+    pub(crate) bulk: Option<Bulk>,
+    /// Its folders, once they were looked up.
+    pub(crate) bulk_folders: Option<Arc<[FileHandleBuf]>>,
 }
 
 /// A file with its name.
@@ -99,7 +105,7 @@ impl Site {
         let root = client::mount(address.mount, &address.share)?;
         let mut client = Client::nfs3(address.nfs)?;
         let folder = client.folder(root.handle(), FOLDER)?;
-        Ok(Self { address, client, sizes, verify, folder, small: Vec::new() })
+        Ok(Self { address, client, sizes, verify, folder, small: Vec::new(), bulk: None, bulk_folders: None })
     }
 
     /// A folder within the site's.

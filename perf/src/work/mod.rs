@@ -3,6 +3,7 @@
 
 mod access;
 mod beside_writes;
+pub(crate) mod bulk;
 mod create;
 mod farm;
 mod getattr;
@@ -160,9 +161,14 @@ const fn test(
 
 /// The tests of these names, in their order of the table; all of them for none.
 pub(crate) fn named(names: &[String]) -> Outcome<Vec<&'static Test>> {
-    if let Some(unknown) = names.iter().find(|name| TESTS.iter().all(|test| test.name != **name)) {
-        let known: Vec<_> = TESTS.iter().map(|test| test.name).collect();
+    named_in(TESTS, names)
+}
+
+/// The same of another table.
+pub(crate) fn named_in(table: &'static [Test], names: &[String]) -> Outcome<Vec<&'static Test>> {
+    if let Some(unknown) = names.iter().find(|name| table.iter().all(|test| test.name != **name)) {
+        let known: Vec<_> = table.iter().map(|test| test.name).collect();
         return Err(Failure::Said(format!("no test is called {unknown}; there are {}", known.join(", "))));
     }
-    Ok(TESTS.iter().filter(|test| names.is_empty() || names.iter().any(|name| name == test.name)).collect())
+    Ok(table.iter().filter(|test| names.is_empty() || names.iter().any(|name| name == test.name)).collect())
 }
