@@ -129,6 +129,9 @@ pub(super) fn take(ino: Ino, fields: &mut Fields<'_>) -> Result<Inode, Corrupt> 
     }
     if flags & FLAG_RDEV != 0 {
         inode.rdev = (fields.u32()?, fields.u32()?);
+        if inode.rdev == (0, 0) {
+            return Err(fields.corrupt("device number of nothing"));
+        }
     }
     Ok(inode)
 }

@@ -69,10 +69,16 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Reply, Corrupt> {
     let number = fields.u64()?;
     let key = ReplayKey { client: fields.u64()?, xid: fields.u32()?, arguments: fields.u64()? };
     let flags = fields.u8()?;
+    if !FLAGS_WRITTEN.contains(&(flags & !(FLAG_OBJECT | FLAG_BEFORE | FLAG_EXISTED))) {
+        return Err(fields.corrupt("flags of the reply"));
+    }
     let object = (flags & FLAG_OBJECT != 0).then(|| take_object(&mut fields)).transpose()?;
     let before = (flags & FLAG_BEFORE != 0).then(|| take_object(&mut fields)).transpose()?;
     let dir = (flags & FLAG_DIR != 0).then(|| take_wcc(&mut fields)).transpose()?;
     let to_dir = (flags & FLAG_TO_DIR != 0).then(|| take_wcc(&mut fields)).transpose()?;
+    if dir.is_some() && dir == to_dir {
+        return Err(fields.corrupt("one directory twice"));
+    }
     fields.end()?;
     let answer = Answer {
         status: Ok(()),
@@ -133,3 +139,5 @@ const FLAG_DIR: u8 = 4;
 const FLAG_TO_DIR: u8 = 8;
 const FLAG_EXISTED: u8 = 16;
 const FLAG_ONE_DIR: u8 = 32;
+/// What a reply says of directories: the flags that are written together.
+const FLAGS_WRITTEN: [u8; 5] = [0, FLAG_DIR, FLAG_TO_DIR, FLAG_DIR | FLAG_TO_DIR, FLAG_DIR | FLAG_ONE_DIR];

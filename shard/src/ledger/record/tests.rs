@@ -233,6 +233,41 @@ fn sealed_nonsense_is_refused_without_a_panic() {
     }
 }
 
+/// A value with one byte changed and a checksum that fits.
+fn resealed(key: &[u8], mut value: Vec<u8>, at: usize, byte: u8) -> Vec<u8> {
+    value.truncate(value.len() - 4);
+    value[at] = byte;
+    seal(key, &mut value);
+    value
+}
+
+#[test]
+fn an_inode_with_a_device_number_of_nothing_is_refused() {
+    let device = Inode { rdev: (0, 17), ..inode(Kind::CharDevice) };
+    let mut value = Vec::new();
+    super::inode::encode(&device, &mut value);
+    let key = super::inode::key(device.ino);
+    let minor = value.len() - 4 - 4;
+    let zeroed = resealed(key.as_bytes(), value, minor, 0);
+    assert!(super::inode::decode(device.ino, &zeroed).is_err());
+}
+
+#[test]
+fn a_reply_with_flags_that_no_writer_sets_is_refused() {
+    let at = 29;
+    let key = super::reply::key(3);
+    let one_dir = Answer { object: None, before: None, to_dir: reply().answer.dir, ..reply().answer };
+    let no_dir = Answer { dir: None, to_dir: None, ..one_dir };
+    for (answer, flags) in [(reply().answer, 64), (reply().answer, 128), (reply().answer, 32), (no_dir, 32)] {
+        let mut value = Vec::new();
+        super::reply::encode(3, &Reply { answer, ..reply() }, &mut value);
+        assert!(super::reply::decode(key.as_bytes(), &value).is_ok());
+        let flags = value[at] | flags;
+        let forged = resealed(key.as_bytes(), value, at, flags);
+        assert!(super::reply::decode(key.as_bytes(), &forged).is_err(), "flags {flags}");
+    }
+}
+
 #[test]
 fn another_format_version_is_refused() {
     for (what, key, mut value, reads_the_same) in samples() {
