@@ -5,7 +5,6 @@
 mod admin;
 mod announce;
 mod cli;
-mod config;
 mod logging;
 mod machine;
 mod metrics;
@@ -18,6 +17,7 @@ mod shares;
 mod signals;
 mod stores;
 
+use appliance::config;
 use clap::Parser;
 use cli::Arguments;
 use config::Config;

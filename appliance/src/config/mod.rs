@@ -8,8 +8,8 @@ mod environment;
 mod quantity;
 mod read;
 
-pub(crate) use quantity::{Auto, CoreList, GIB, KIB, MIB, Mode, Size, Span};
-pub(crate) use read::{from_environment, read};
+pub use quantity::{Auto, CoreList, GIB, KIB, MIB, Mode, Size, Span};
+pub use read::{from_environment, parse, read};
 
 use serde::{Deserialize, Serialize};
 use shard::policy::{ANONYMOUS, Access, Rule, SharePath, Squash, Who};
@@ -20,39 +20,39 @@ use std::time::Duration;
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Config {
-    pub(crate) server: Server,
-    pub(crate) admin: Admin,
-    pub(crate) log: Log,
-    pub(crate) portmap: Portmap,
-    pub(crate) pool: Pool,
-    pub(crate) share: Vec<Share>,
+pub struct Config {
+    pub server: Server,
+    pub admin: Admin,
+    pub log: Log,
+    pub portmap: Portmap,
+    pub pool: Pool,
+    pub share: Vec<Share>,
 }
 
 /// What faces the clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Server {
-    /// Where NFS and MOUNT answer; automatic: [`crate::machine::listen_address`].
-    pub(crate) listen: Auto<SocketArg>,
+pub struct Server {
+    /// Where NFS and MOUNT answer; automatic: `machine::listen_address`.
+    pub listen: Auto<SocketArg>,
     /// Processors to serve on; automatic: all that the process may use.
-    pub(crate) cores: Auto<CoreList>,
+    pub cores: Auto<CoreList>,
     /// Memory for cached blocks and inodes, all cores together; automatic: a quarter of the machine's.
-    pub(crate) memory: Auto<Size>,
-    pub(crate) connections_max: u32,
-    pub(crate) connections_per_client_max: u32,
+    pub memory: Auto<Size>,
+    pub connections_max: u32,
+    pub connections_per_client_max: u32,
     /// Requests of one connection that may be served at a time.
-    pub(crate) requests_in_flight_max: u32,
+    pub requests_in_flight_max: u32,
     /// Bytes of requests and replies of one connection that may be held at a time.
-    pub(crate) bytes_in_flight_max: Size,
+    pub bytes_in_flight_max: Size,
     /// A connection that is silent for so long is closed.
-    pub(crate) idle_timeout: Span,
+    pub idle_timeout: Span,
     /// A connection whose request or reply does not move for so long is closed.
-    pub(crate) stall_timeout: Span,
+    pub stall_timeout: Span,
     /// How long a stop may take until it is forced.
-    pub(crate) stop_timeout: Span,
+    pub stop_timeout: Span,
     /// How often host names are resolved again.
-    pub(crate) resolve_interval: Span,
+    pub resolve_interval: Span,
 }
 
 impl Default for Server {
@@ -76,9 +76,9 @@ impl Default for Server {
 /// Health and metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Admin {
+pub struct Admin {
     /// A loopback address: the server behind it is not made for networks.
-    pub(crate) listen: SocketArg,
+    pub listen: SocketArg,
 }
 
 impl Default for Admin {
@@ -93,11 +93,11 @@ const ADMIN_PORT: u16 = 2050;
 /// The daemon's own log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Log {
-    pub(crate) format: LogFormat,
-    pub(crate) level: LogLevel,
+pub struct Log {
+    pub format: LogFormat,
+    pub level: LogLevel,
     /// Appended to; empty for standard error.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
 }
 
 impl Default for Log {
@@ -108,14 +108,14 @@ impl Default for Log {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     Text,
     Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum LogLevel {
+pub enum LogLevel {
     Error,
     Warn,
     Info,
@@ -126,8 +126,8 @@ pub(crate) enum LogLevel {
 /// The portmapper that clients without `port=` ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Portmap {
-    pub(crate) mode: PortmapMode,
+pub struct Portmap {
+    pub mode: PortmapMode,
 }
 
 impl Default for Portmap {
@@ -138,7 +138,7 @@ impl Default for Portmap {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum PortmapMode {
+pub enum PortmapMode {
     /// The built-in one where port 111 is free and permitted, else registration, else neither.
     Auto,
     /// The built-in one or no start.
@@ -152,12 +152,12 @@ pub(crate) enum PortmapMode {
 /// Where data is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Pool {
-    pub(crate) path: PathBuf,
+pub struct Pool {
+    pub path: PathBuf,
     /// Bytes of one log segment; automatic: 64 MiB, less on a small file system.
-    pub(crate) segment: Auto<Size>,
+    pub segment: Auto<Size>,
     /// Bytes of the pool's file system that are left alone; automatic: 256 MiB, less on a small one.
-    pub(crate) reserve: Auto<Size>,
+    pub reserve: Auto<Size>,
 }
 
 impl Default for Pool {
@@ -169,26 +169,26 @@ impl Default for Pool {
 /// A share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Share {
-    pub(crate) name: ShareName,
+pub struct Share {
+    pub name: ShareName,
     #[serde(default)]
-    pub(crate) store: Store,
+    pub store: Store,
     /// What it may use; automatic: all free space of the pool, or [`MEMORY_SHARE_BYTES`].
     #[serde(default = "automatic")]
-    pub(crate) size: Auto<Size>,
+    pub size: Auto<Size>,
     /// Owner and mode that the root directory gets when the share is made.
     #[serde(default)]
-    pub(crate) root: Root,
-    pub(crate) clients: Vec<Client>,
+    pub root: Root,
+    pub clients: Vec<Client>,
 }
 
 /// The root directory of a new share. Later it is changed over NFS like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Root {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mode: Mode,
+pub struct Root {
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: Mode,
 }
 
 impl Default for Root {
@@ -198,7 +198,7 @@ impl Default for Root {
 }
 
 /// Size of a share in memory that does not say.
-pub(crate) const MEMORY_SHARE_BYTES: u64 = GIB;
+pub const MEMORY_SHARE_BYTES: u64 = GIB;
 
 fn automatic() -> Auto<Size> {
     Auto::Auto
@@ -206,7 +206,7 @@ fn automatic() -> Auto<Size> {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Store {
+pub enum Store {
     /// In the pool, durable.
     #[default]
     Disk,
@@ -217,15 +217,15 @@ pub(crate) enum Store {
 /// Some clients of a share. The first that matches decides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Client {
-    pub(crate) who: WhoArg,
-    pub(crate) access: AccessArg,
+pub struct Client {
+    pub who: WhoArg,
+    pub access: AccessArg,
     #[serde(default)]
-    pub(crate) squash: SquashArg,
+    pub squash: SquashArg,
     #[serde(default = "anonymous")]
-    pub(crate) anonuid: u32,
+    pub anonuid: u32,
     #[serde(default = "anonymous")]
-    pub(crate) anongid: u32,
+    pub anongid: u32,
 }
 
 fn anonymous() -> u32 {
@@ -234,14 +234,14 @@ fn anonymous() -> u32 {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum AccessArg {
+pub enum AccessArg {
     Ro,
     Rw,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum SquashArg {
+pub enum SquashArg {
     #[default]
     Root,
     All,
@@ -250,7 +250,7 @@ pub(crate) enum SquashArg {
 
 impl Client {
     /// As the policy has it; a host name is without addresses yet.
-    pub(crate) fn rule(&self) -> Rule {
+    pub fn rule(&self) -> Rule {
         Rule {
             who: self.who.0.clone(),
             access: match self.access {
@@ -270,7 +270,7 @@ impl Client {
 
 impl Config {
     /// Whether `next` is this configuration but for the clients of its shares, which take effect without a restart.
-    pub(crate) fn differs_in_clients_alone(&self, next: &Config) -> bool {
+    pub fn differs_in_clients_alone(&self, next: &Config) -> bool {
         let without_clients = |config: &Config| {
             let mut config = config.clone();
             config.share.iter_mut().for_each(|share| share.clients.clear());
@@ -280,7 +280,7 @@ impl Config {
     }
 
     /// What no single value can tell.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let server = &self.server;
         if self.share.is_empty() {
             return Err("no share is defined: add a [[share]]".into());
@@ -323,7 +323,7 @@ impl Config {
 }
 
 /// Least memory that a server works with.
-pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * MIB;
+pub const MEMORY_BYTES_MIN: u64 = 64 * MIB;
 /// Segments are cut into cache chunks of this size.
 const SEGMENT_STEP: u64 = 64 * KIB;
 /// Least size of a share: a few segments of log and the reserve.
@@ -372,7 +372,7 @@ macro_rules! text_argument {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub(crate) struct $name(pub(crate) $inner);
+        pub struct $name(pub $inner);
 
         impl std::str::FromStr for $name {
             type Err = String;

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Bytes, written as `4GiB`, `512 MiB`, `64KiB`, or a plain number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Plain", into = "String")]
-pub(crate) struct Size(pub(crate) u64);
+pub struct Size(pub u64);
 
 impl FromStr for Size {
     type Err = String;
@@ -42,14 +42,14 @@ impl fmt::Display for Size {
     }
 }
 
-pub(crate) const KIB: u64 = 1024;
-pub(crate) const MIB: u64 = 1024 * KIB;
-pub(crate) const GIB: u64 = 1024 * MIB;
+pub const KIB: u64 = 1024;
+pub const MIB: u64 = 1024 * KIB;
+pub const GIB: u64 = 1024 * MIB;
 
 /// A span of time, written as `500ms`, `30s`, `5m` or `2h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Span(pub(crate) Duration);
+pub struct Span(pub Duration);
 
 impl FromStr for Span {
     type Err = String;
@@ -84,7 +84,7 @@ impl fmt::Display for Span {
 
 /// A value, or `auto`: decided at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Auto<T> {
+pub enum Auto<T> {
     Auto,
     Given(T),
 }
@@ -121,10 +121,10 @@ impl<T: fmt::Display> Serialize for Auto<T> {
 /// Processors, written as `0-3,6`. In order, each once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct CoreList(pub(crate) Vec<usize>);
+pub struct CoreList(pub Vec<usize>);
 
 /// Most cores of one server: their number is part of every log frame and every per-core list.
-pub(crate) const CORES_MAX: usize = 256;
+pub(super) const CORES_MAX: usize = 256;
 /// Highest number of a processor that can be named (the kernel's own limit is 8192).
 const CORE_NUMBER_MAX: usize = 8191;
 
@@ -162,7 +162,7 @@ impl fmt::Display for CoreList {
 /// Permission bits, written in octal digits as a string: `0755`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Mode(pub(crate) u32);
+pub struct Mode(pub u32);
 
 impl FromStr for Mode {
     type Err = String;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Why there is no configuration. Its text is for the operator.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ConfigError(pub(crate) String);
+pub struct ConfigError(pub String);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,7 +15,7 @@ impl fmt::Display for ConfigError {
 }
 
 /// Reads `path`, lets the variables override single keys, and checks all of it.
-pub(crate) fn read(path: &Path, variables: &[(String, String)]) -> Result<Config, ConfigError> {
+pub fn read(path: &Path, variables: &[(String, String)]) -> Result<Config, ConfigError> {
     let name = path.display();
     let bytes_max = 1 << 20;
     let length = std::fs::metadata(path).map_err(|error| ConfigError(format!("{name}: {error}")))?.len();
@@ -27,12 +27,12 @@ pub(crate) fn read(path: &Path, variables: &[(String, String)]) -> Result<Config
 }
 
 /// The defaults, with single keys from the variables. The caller adds the shares and checks the whole.
-pub(crate) fn from_environment(variables: &[(String, String)]) -> Result<Config, ConfigError> {
+pub fn from_environment(variables: &[(String, String)]) -> Result<Config, ConfigError> {
     environment::apply(Config::default(), toml::Table::new(), variables).map_err(ConfigError)
 }
 
 /// [`read`] from text; `name` is what errors call it.
-pub(super) fn parse(name: &str, text: &str, variables: &[(String, String)]) -> Result<Config, ConfigError> {
+pub fn parse(name: &str, text: &str, variables: &[(String, String)]) -> Result<Config, ConfigError> {
     // The file by itself first: its errors have lines.
     let from_file = |error: toml::de::Error| ConfigError(format!("{name}: {}", error.to_string().trim_end()));
     let config: Config = toml::from_str(text).map_err(from_file)?;
