@@ -3,6 +3,7 @@
 //! time after it; all times once more at the end.
 #![forbid(unsafe_code)]
 
+mod fuzz;
 mod promises;
 mod sizes;
 mod steps;
@@ -21,13 +22,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Format, lints, tests, documentation, promises, sizes.
+    /// Format, lints, tests, documentation, promises, sizes, a minute of fuzzing.
     Check,
     /// The check, and the end-to-end tests over a real NFS client (Debian 12, root).
     Ci {
         /// Arguments for `basalt-e2e run`, such as --rounds 500.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         further: Vec<String>,
+    },
+    /// Hostile bytes for every decoder: `--seconds N` or `--executions N`, and targets; `list` names them.
+    Fuzz {
+        /// Arguments for `basalt-fuzz run`, or another command of `basalt-fuzz` with its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Every test that docs/promises.md names is there.
     Promises,
@@ -40,6 +47,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Check => check(&mut steps),
         Task::Ci { further } => check(&mut steps).and_then(|()| end_to_end(&mut steps, &further)),
+        Task::Fuzz { arguments } => fuzz::run(&mut steps, &arguments),
         Task::Promises => promises::check(&root()),
         Task::Sizes => sizes::watch(&root()),
     };
@@ -71,13 +79,14 @@ fn check(steps: &mut Steps) -> Result<(), String> {
     doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     steps.run("documentation", &mut doc)?;
     promises::check(&root())?;
-    sizes::watch(&root())
+    sizes::watch(&root())?;
+    fuzz::check(steps)
 }
 
 fn end_to_end(steps: &mut Steps, further: &[String]) -> Result<(), String> {
     let build = ["build", "--profile", "e2e", "--quiet", "-p", "appliance", "-p", "tools", "-p", "e2e", "-p", "perf"];
     steps.cargo("build end to end", &build)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target = steps.target_folder();
     // The load generator keeps working: everything once, contents verified, no time judged.
     let (load, daemon) = (target.join("e2e/basalt-perf"), target.join("e2e/basaltd"));
     steps.run("load generator", Command::new(load).arg("smoke").arg("--basaltd").arg(daemon))?;

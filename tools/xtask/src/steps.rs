@@ -23,6 +23,11 @@ impl Steps {
         Steps { folder, done: Vec::new() }
     }
 
+    /// Where cargo builds.
+    pub(crate) fn target_folder(&self) -> PathBuf {
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.folder.join("target"), PathBuf::from)
+    }
+
     pub(crate) fn cargo(&mut self, name: &'static str, arguments: &[&str]) -> Result<(), String> {
         self.run(name, Command::new("cargo").args(arguments))
     }
