@@ -8,15 +8,23 @@
 //! An entry is either as the ledger last published it or as a reader found it in a snapshot. A
 //! snapshot that is older than the stripe's newest publication is refused, so an entry never goes
 //! back in time.
+//!
+//! An entry also keeps extents that READ found in the ledger. They cannot be stale: a file's extents
+//! in the ledger change by a fold only (a sweep takes them when the inode is gone for good), and each
+//! fold gives the inode's record another `folded_lsn`. So what a snapshot has whose record says n is what
+//! every snapshot has whose record says n. Extents are kept only where the entry's record says the same
+//! as the snapshot they were read from, and go, under the same stripe, when it says something else.
 
 #![expect(clippy::disallowed_types, reason = "this is where cores meet")]
 
 use crate::inode::{Ino, Inode};
 use crate::ledger::command::Publish;
 use crate::live::Live;
+use cache::extent::{Extent, ExtentMap};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Stripes of a table.
 pub const STRIPES: usize = 4096;
@@ -25,6 +33,11 @@ pub const STRIPES: usize = 4096;
 pub struct LockTable {
     stripes: Box<[Padded]>,
     entries_max: usize,
+    /// The sum of all stripes' [`Stripe::kept`], and the most that it may be.
+    kept: AtomicUsize,
+    kept_max: usize,
+    /// The stripe whose extents go next when there are too many.
+    hand: AtomicUsize,
 }
 
 /// Two cache lines a stripe: cores that work in neighbours do not disturb each other.
@@ -36,6 +49,8 @@ struct Padded(Mutex<Stripe>);
 pub struct Stripe {
     published: u64,
     entries: HashMap<Ino, Entry, BuildHasherDefault<InoHasher>>,
+    /// Extents kept since they were last forgotten: at least as many as there are.
+    kept: usize,
 }
 
 /// What is known of one inode.
@@ -43,6 +58,8 @@ pub struct Stripe {
 pub struct Entry {
     inode: Inode,
     live: Option<Box<Live>>,
+    /// Some of the ledger's extents, as of `inode.folded_lsn`, unclipped.
+    kept: ExtentMap,
     /// Used since the last eviction looked at it.
     used: bool,
 }
@@ -53,6 +70,9 @@ impl LockTable {
         LockTable {
             stripes: (0..STRIPES).map(|_| Padded(Mutex::default())).collect(),
             entries_max: (inodes_max / STRIPES).max(ENTRIES_MIN),
+            kept: AtomicUsize::new(0),
+            kept_max: inodes_max.saturating_mul(EXTENTS_PER_INODE),
+            hand: AtomicUsize::new(0),
         }
     }
 
@@ -80,6 +100,26 @@ impl LockTable {
             Some(Entry { live: Some(live), .. }) => live.join(*inode),
             _ => *inode,
         })
+    }
+
+    /// Takes extents of `ino`, in order, from a snapshot of the ledger whose record of the inode says
+    /// `folded_lsn`. They are not kept where the record is another one by now.
+    pub fn keep(&self, ino: Ino, folded_lsn: u64, extents: &[(u64, Extent)]) {
+        for _ in 0..FORGET_STRIPES {
+            if self.kept.load(Ordering::Relaxed) + extents.len() <= self.kept_max {
+                break;
+            }
+            let place = self.hand.fetch_add(1, Ordering::Relaxed) % STRIPES;
+            let mut stripe = self.stripes[place].0.lock();
+            self.kept.fetch_sub(stripe.forget(), Ordering::Relaxed);
+        }
+        if self.kept.load(Ordering::Relaxed) + extents.len() > self.kept_max {
+            return;
+        }
+        self.with(ino, |stripe| {
+            let kept = stripe.keep(ino, folded_lsn, extents);
+            self.kept.fetch_add(kept, Ordering::Relaxed);
+        });
     }
 
     /// Takes what a commit of the ledger changed. Called by the ledger's owner alone, in the order
@@ -135,9 +175,30 @@ impl Stripe {
         if self.entries.len() >= entries_max && !self.entries.contains_key(&inode.ino) {
             self.evict(entries_max);
         }
-        let entry = self.entries.entry(inode.ino).or_insert_with(|| Entry { inode: *inode, live: None, used: true });
+        let entry = self.entries.entry(inode.ino).or_insert_with(|| Entry::new(inode));
+        if entry.inode.folded_lsn != inode.folded_lsn {
+            entry.kept = ExtentMap::new();
+        }
         entry.inode = *inode;
         entry
+    }
+
+    /// Answers how many are kept.
+    fn keep(&mut self, ino: Ino, folded_lsn: u64, extents: &[(u64, Extent)]) -> usize {
+        let Some(entry) = self.entries.get_mut(&ino).filter(|entry| entry.inode.folded_lsn == folded_lsn) else {
+            return 0;
+        };
+        extents.iter().for_each(|(offset, extent)| entry.kept.insert(*offset, *extent));
+        self.kept += extents.len();
+        extents.len()
+    }
+
+    /// Drops the extents of all entries, and answers as how many they were counted.
+    fn forget(&mut self) -> usize {
+        if self.kept > 0 {
+            self.entries.values_mut().for_each(|entry| entry.kept = ExtentMap::new());
+        }
+        std::mem::take(&mut self.kept)
     }
 
     /// Makes room for one: clean entries not used since the last time go first.
@@ -150,6 +211,10 @@ impl Stripe {
 }
 
 impl Entry {
+    fn new(inode: &Inode) -> Entry {
+        Entry { inode: *inode, live: None, kept: ExtentMap::new(), used: true }
+    }
+
     /// The inode as of now: the ledger's record joined with the log's view.
     pub fn attr(&self) -> Inode {
         match &self.live {
@@ -166,6 +231,12 @@ impl Entry {
     /// What the log says, if it says anything.
     pub fn live(&self) -> Option<&Live> {
         self.live.as_deref()
+    }
+
+    /// Some of the ledger's extents: those that go with [`Entry::inode`], and with [`Entry::live`] as
+    /// the ledger's do.
+    pub fn kept(&self) -> &ExtentMap {
+        &self.kept
     }
 
     /// What the log says, and the ledger's record, for a new record of the log.
@@ -209,6 +280,10 @@ fn stripe_index(ino: Ino) -> usize {
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Entries that a stripe may always keep.
 const ENTRIES_MIN: usize = 4;
+/// Extents of the ledger that are kept, for each inode that is: at most some 80 bytes each.
+const EXTENTS_PER_INODE: usize = 2;
+/// Stripes whose extents go to make room for those of one read; where that is too little, they are not kept.
+const FORGET_STRIPES: usize = 16;
 
 const _: () = assert!(STRIPES.is_power_of_two());
 

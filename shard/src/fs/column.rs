@@ -16,6 +16,7 @@ use crate::ledger::reader::Reader;
 use crate::ledger::store::Store;
 use crate::status::Status;
 use crate::table::Entry;
+use cache::block::Piece;
 use cache::disk::Disk;
 use cache::extent::Extent;
 use cache::log::{Log, LogConfig, Position};
@@ -99,8 +100,16 @@ pub struct FsStats {
 /// Lists that reads fill and empty again, kept to spare the allocator.
 #[derive(Default)]
 pub(super) struct Scratch {
+    /// Live extents, clipped to the range.
     pub(super) live: Vec<(u64, Extent)>,
+    /// The ledger's extents as the lock table keeps them, clipped to the range.
+    pub(super) kept: Vec<(u64, Extent)>,
+    /// Extents just found in the ledger, unclipped.
+    pub(super) found: Vec<(u64, Extent)>,
+    /// What the range consists of.
     pub(super) tiled: Vec<(u64, Extent)>,
+    /// Its bytes.
+    pub(super) pieces: Vec<Piece>,
 }
 
 impl Fs {

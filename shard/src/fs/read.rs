@@ -1,14 +1,17 @@
 //! READ: a file's bytes, as pieces of the block cache.
 //!
 //! Callers: nfs3::read, the cleaner's checks. Under the stripe the live extents of the range are
-//! copied; the ledger's extents fill the gaps. The ledger may have moved on in between, so a gap or
+//! copied; the ledger's extents fill the gaps: those that the entry keeps from earlier reads, else those
+//! of a snapshot. The ledger may have moved on in between, so a gap or
 //! a damaged block counts as corruption only when a second look finds the same. RFC 1813 3.3.6.
 
 use super::column::{Fs, Scratch};
 use super::{Step, access};
 use crate::cred::Cred;
-use crate::inode::{FileId, Inode, Kind};
+use crate::inode::{FileId, Ino, Inode, Kind};
+use crate::ledger::reader::Reader;
 use crate::status::Status;
+use crate::table::LockTable;
 use cache::block::Piece;
 use cache::extent::Extent;
 use cache::table::ReadError;
@@ -29,18 +32,19 @@ pub struct ReadDone {
     pub attr: Inode,
 }
 
-/// Reads up to `count` bytes from `offset` on.
+/// Reads up to `count` bytes from `offset` on. Whoever has sent the pieces hands the list back
+/// ([`Fs::reuse`]), so that reads of what is in memory allocate nothing.
 pub fn read(fs: &Rc<Fs>, cred: &Cred, id: FileId, offset: u64, count: u32) -> Step<Result<ReadDone, Status>> {
     let want = Want { cred: *cred, id, offset, count };
     let mut scratch = fs.scratch.take();
     let step = match tile(fs, &want, &mut scratch) {
         Err(status) => Step::Done(Err(status)),
         Ok(view) => {
-            let pieces = gather(fs, &scratch.tiled);
-            fs.read_ahead(&want, view.end, pieces.is_none());
-            match pieces {
-                Some(pieces) => Step::Done(Ok(view.done(&want, pieces))),
-                None => Step::Later(Box::pin(fetch(Rc::clone(fs), want, view, scratch.tiled.clone()))),
+            let is_here = gather(fs, &mut scratch);
+            fs.read_ahead(&want, view.end, !is_here);
+            match is_here {
+                true => Step::Done(Ok(view.done(&want, std::mem::take(&mut scratch.pieces)))),
+                false => Step::Later(Box::pin(fetch(Rc::clone(fs), want, view, scratch.tiled.clone()))),
             }
         }
     };
@@ -79,15 +83,15 @@ impl View {
     }
 }
 
-/// All pieces, when all of them are in memory.
-fn gather(fs: &Fs, extents: &[(u64, Extent)]) -> Option<Vec<Piece>> {
-    let mut pieces = Vec::with_capacity(extents.len() + 1);
-    for (_, extent) in extents {
-        if !fs.volume.read(extent, &mut pieces) {
-            return None;
-        }
+/// Takes all pieces, when all of them are in memory.
+fn gather(fs: &Fs, scratch: &mut Scratch) -> bool {
+    let Scratch { tiled, pieces, .. } = scratch;
+    pieces.clear();
+    let is_here = tiled.iter().all(|(_, extent)| fs.volume.read(extent, pieces));
+    if !is_here {
+        pieces.clear();
     }
-    Some(pieces)
+    is_here
 }
 
 /// Reads from the disk; looks again where the bytes turn out not to be what they should.
@@ -138,9 +142,11 @@ pub(super) fn tile(fs: &Fs, want: &Want, scratch: &mut Scratch) -> Result<View, 
     Err(Status::Delay)
 }
 
-/// The part under the stripe: the file's attributes, and the live extents of the range.
+/// The part under the stripe: the file's attributes, the live extents of the range, and those of the
+/// ledger that are kept.
 fn look(fs: &Fs, want: &Want, scratch: &mut Scratch) -> Result<(View, u64), Status> {
     scratch.live.clear();
+    scratch.kept.clear();
     fs.with_entry(want.id, |entry| {
         let attr = entry.attr();
         match attr.kind {
@@ -158,6 +164,7 @@ fn look(fs: &Fs, want: &Want, scratch: &mut Scratch) -> Result<(View, u64), Stat
                 end = next;
             }
         }
+        scratch.kept.extend(entry.kept().range(want.offset, end).take(READ_EXTENTS_MAX));
         Ok((View { attr, end }, ledger_below))
     })?
 }
@@ -170,32 +177,24 @@ enum Tiled {
     Gap,
 }
 
-/// Puts the ledger's extents between the live ones.
+/// Puts the ledger's extents between the live ones: those that the lock table kept, else the ledger's
+/// own.
 fn fill_gaps(fs: &Fs, want: &Want, end: u64, ledger_below: u64, scratch: &mut Scratch) -> Result<Tiled, Status> {
-    let Scratch { live, tiled } = scratch;
+    let Scratch { live, kept, found, tiled, .. } = scratch;
     tiled.clear();
     let mut at = want.offset;
-    let mut refreshed = false;
+    let mut is_fresh = false;
     let ends = live.iter().map(|&(offset, extent)| (offset, Some(extent))).chain([(end, None)]);
     for (offset, extent) in ends {
         if at < offset {
-            let mut reader = fs.reader.borrow_mut();
-            if !std::mem::replace(&mut refreshed, true) {
-                reader.refresh()?;
-            }
-            let room = READ_EXTENTS_MAX.saturating_sub(tiled.len());
-            if room == 0 {
-                return Ok(Tiled::To(at));
-            }
-            for row in reader.extents(want.id.ino, at, offset)?.take(room) {
-                let (start, extent) = row?;
-                if start > at || extent.bytes <= at - start {
-                    return Ok(Tiled::Gap);
+            let gap = Gap { ino: want.id.ino, end: offset };
+            at = gap.fill(at, tiled, kept.iter().map(|&row| Ok(row)))?;
+            if at < offset && tiled.len() < READ_EXTENTS_MAX {
+                let mut reader = fs.reader.borrow_mut();
+                if !std::mem::replace(&mut is_fresh, true) {
+                    reader.refresh()?;
                 }
-                let extent = extent.tail(at - start);
-                let extent = extent.head(extent.bytes.min(offset - at));
-                tiled.push((at, extent));
-                at += extent.bytes;
+                at = gap.look_up(&fs.shared.table, &reader, at, tiled, found)?;
             }
             if at < offset && tiled.len() >= READ_EXTENTS_MAX {
                 return Ok(Tiled::To(at));
@@ -212,7 +211,63 @@ fn fill_gaps(fs: &Fs, want: &Want, end: u64, ledger_below: u64, scratch: &mut Sc
     Ok(Tiled::To(at))
 }
 
+/// Where no live extent lies.
+struct Gap {
+    ino: Ino,
+    end: u64,
+}
+
+impl Gap {
+    /// Goes on from `at` with `rows`, which are in order, as far as they follow each other. Answers how
+    /// far that is.
+    fn fill(
+        &self,
+        mut at: u64,
+        tiled: &mut Vec<(u64, Extent)>,
+        rows: impl Iterator<Item = Result<(u64, Extent), Status>>,
+    ) -> Result<u64, Status> {
+        for row in rows {
+            let (start, extent) = row?;
+            if at >= self.end || start > at || tiled.len() >= READ_EXTENTS_MAX {
+                break;
+            }
+            if start + extent.bytes > at {
+                let extent = extent.tail(at - start);
+                let extent = extent.head(extent.bytes.min(self.end - at));
+                tiled.push((at, extent));
+                at += extent.bytes;
+            }
+        }
+        Ok(at)
+    }
+
+    /// The same with the rows of the ledger, which `table` keeps from then on.
+    fn look_up(
+        &self,
+        table: &LockTable,
+        reader: &Reader,
+        at: u64,
+        tiled: &mut Vec<(u64, Extent)>,
+        found: &mut Vec<(u64, Extent)>,
+    ) -> Result<u64, Status> {
+        found.clear();
+        let rows = reader.extents(self.ino, at, self.end)?;
+        let at = self.fill(at, tiled, rows.inspect(|row| found.extend(row)))?;
+        // From the same snapshot: it names the state of the file that the rows belong to.
+        if let Some(inode) = reader.inode(self.ino)? {
+            table.keep(self.ino, inode.folded_lsn, found);
+        }
+        Ok(at)
+    }
+}
+
 impl Fs {
+    /// Takes the list of a reply that was sent, for the next one.
+    pub fn reuse(&self, mut pieces: Vec<Piece>) {
+        pieces.clear();
+        self.scratch.borrow_mut().pieces = pieces;
+    }
+
     fn count_read(&self, bytes: u64) {
         self.stats.read_bytes.set(self.stats.read_bytes.get() + bytes);
     }

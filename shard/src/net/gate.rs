@@ -45,8 +45,13 @@ impl Gate {
 
     fn wake_all(&self) {
         // Taken out first: a waker may run its task at once, and the task may wait here again.
-        let waiting = self.waiting.take();
-        waiting.into_iter().for_each(Waker::wake);
+        let mut woken = self.waiting.take();
+        woken.drain(..).for_each(Waker::wake);
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_empty() {
+            // Its memory is used again.
+            *waiting = woken;
+        }
     }
 }
 

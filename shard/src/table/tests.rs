@@ -134,3 +134,50 @@ fn inodes_spread_over_the_stripes() {
     }
     assert!(counts.iter().all(|&count| (4..=12).contains(&count)), "consecutive numbers meet in few stripes");
 }
+
+fn extent(bytes: u64) -> Extent {
+    let place = Place::Log { segment: SegmentId(1), frame: 0, block: 1, skew: 0 };
+    Extent { bytes, place, version: 3, lsn: 0 }
+}
+
+fn kept(table: &LockTable, ino: u64) -> usize {
+    table.with(Ino(ino), |stripe| stripe.entry(Ino(ino)).map_or(0, |entry| entry.kept().len()))
+}
+
+#[test]
+fn extents_are_kept_for_the_state_that_they_were_read_in_and_go_with_it() {
+    let table = LockTable::new(1 << 16);
+    table.keep(Ino(1), 0, &[(0, extent(10))]);
+    assert_eq!(kept(&table, 1), 0, "the inode is not known");
+    table.publish(1, &[Publish::Inode(Inode { folded_lsn: 7, ..inode(1, 10) })]);
+    table.keep(Ino(1), 8, &[(0, extent(10))]);
+    table.keep(Ino(1), 6, &[(0, extent(10))]);
+    assert_eq!(kept(&table, 1), 0, "the snapshot is newer or older than the record");
+    table.keep(Ino(1), 7, &[(0, extent(10)), (10, extent(5))]);
+    table.keep(Ino(1), 7, &[(10, extent(5)), (15, extent(5))]);
+    assert_eq!(kept(&table, 1), 3);
+    table.publish(2, &[Publish::Inode(Inode { folded_lsn: 7, mode: 0o600, ..inode(1, 11) })]);
+    assert_eq!(kept(&table, 1), 3, "a change of other attributes moves no bytes");
+    write(&table, 1, 12);
+    table.publish(3, &[Publish::Folded { inode: Inode { folded_lsn: 12, ..inode(1, 12) }, lsn: 12 }]);
+    assert_eq!(kept(&table, 1), 0, "a fold does");
+}
+
+#[test]
+fn extents_are_kept_up_to_a_limit_and_the_newest_find_room() {
+    let inodes = STRIPES as u64;
+    let table = LockTable::new(STRIPES);
+    let limit = STRIPES * EXTENTS_PER_INODE;
+    for ino in 0..inodes {
+        table.publish(1, &[Publish::Inode(inode(ino, 10))]);
+        let extents: Vec<_> = (0..7).map(|index| (index * 10, extent(10))).collect();
+        table.keep(Ino(ino), 0, &extents);
+        assert!(table.kept.load(Ordering::Relaxed) <= limit);
+    }
+    let all: usize = (0..inodes).map(|ino| kept(&table, ino)).sum();
+    assert!(all <= limit && all > limit / 2, "{all} of {limit}");
+    assert_eq!(kept(&table, inodes - 1), 7);
+    let many: Vec<_> = (0..limit as u64 + 1).map(|index| (index * 10, extent(10))).collect();
+    table.keep(Ino(1), 0, &many);
+    assert!(kept(&table, 1) <= 7, "more than all of them are not kept at all");
+}

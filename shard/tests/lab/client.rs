@@ -72,6 +72,11 @@ impl Client {
         Some(record)
     }
 
+    /// As many bytes as there is room for, whatever they are.
+    pub(crate) fn receive_exact(&mut self, bytes: &mut [u8]) {
+        self.stream.read_exact(bytes).expect("the server answers");
+    }
+
     /// Calls a procedure and gives back the bytes of its results.
     pub(crate) fn results(&mut self, program: u32, version: u32, procedure: u32, args: &impl Encode) -> Vec<u8> {
         self.xid += 1;
