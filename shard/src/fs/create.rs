@@ -33,7 +33,8 @@ async fn resize(fs: Rc<Fs>, asker: Asker, made: Step<Answer>, size: u64) -> Answ
     }
     if answer.replayed {
         match fs.attr(object.id()) {
-            Ok(now) if now.change == object.change => {}
+            // Not changed since: a crash may even have taken an earlier change away.
+            Ok(now) if now.change <= object.change => {}
             Ok(now) => return Answer { object: Some(now), ..answer },
             Err(_) => return answer,
         }

@@ -291,3 +291,43 @@ fn nothing_is_changed_after_a_failure() {
     assert_eq!(made(b"b"), Err(Status::ReadOnly));
     assert_eq!(lookup::lookup(&rig.fs[0], &Cred::root(), TOP, b"a"), Err(Status::NoEnt), "reading goes on");
 }
+
+#[test]
+fn a_create_that_a_crash_cut_short_truncates_when_it_is_repeated() {
+    for seed in 0..32 {
+        let rig = Rig::new(seed, options(1, 64 << 20));
+        let id = file(&rig, TOP, b"f", b"durable").id();
+        let fs = rig.fs[0].clone();
+        rig.world.run_until(async { put(&fs, id, 0, b"unstable", Stability::Unstable).await.unwrap() });
+        // The ledger has answered; the truncation has not begun.
+        let replay = Some(ReplayKey { client: 1, xid: 2, arguments: 3 });
+        let attr = SetAttr { size: Some(0), ..SetAttr::default() };
+        let verb = Verb::Create { dir: TOP, name: Name::new(b"f").unwrap(), how: CreateHow::Unchecked, attr };
+        let ask = Ask { cred: Cred::root(), now: fs.world.now(), replay, verb };
+        let answer = rig.world.run_until(fs.port.call(Job::Ask(Box::new(ask))));
+        assert!(matches!(answer, Done::Answer(answer) if answer.status.is_ok()));
+        drop(fs);
+        let rig = rig.crash();
+        let answer = truncating(&rig, &Asker { cred: Cred::root(), replay }, b"f");
+        assert_eq!(answer.status, Ok(()));
+        assert_eq!(contents(&rig, id), b"", "seed {seed}");
+    }
+}
+
+#[test]
+fn a_create_that_may_not_truncate_is_refused_before_it_is_remembered() {
+    let rig = rig();
+    let id = file(&rig, TOP, b"f", b"12345").id();
+    let key = ReplayKey { client: 1, xid: 2, arguments: 3 };
+    let stranger = Asker { cred: Cred::new(77, 77, &[]), replay: Some(key) };
+    let attr = SetAttr { size: Some(0), ..SetAttr::default() };
+    let verb = Verb::Create { dir: TOP, name: Name::new(b"f").unwrap(), how: CreateHow::Unchecked, attr };
+    let ask = Ask { cred: stranger.cred, now: rig.fs[0].world.now(), replay: stranger.replay, verb };
+    let answer = rig.world.run_until(rig.fs[0].port.call(Job::Ask(Box::new(ask))));
+    assert!(matches!(answer, Done::Answer(answer) if answer.status == Err(Status::Access)));
+    // The daemon dies here, and somebody else changes the file before the request comes again.
+    let rig = rig.crash();
+    let fs = rig.fs[0].clone();
+    rig.world.run_until(async move { put(&fs, id, 0, b"x", Stability::FileSync).await.unwrap() });
+    assert_eq!(truncating(&rig, &stranger, b"f").status, Err(Status::Access));
+}

@@ -20,7 +20,7 @@ pub(super) fn apply(
     let dir = batch.directory(dir)?;
     access::search(&dir, caller.cred)?;
     if let Some(found) = batch.found(dir.ino, name.as_bytes())? {
-        return existing(batch, dir, &found, how);
+        return existing(batch, caller, dir, &found, how, attr);
     }
     make::may_make(batch, caller, &dir)?;
     let verifier = match how {
@@ -32,9 +32,16 @@ pub(super) fn apply(
     make::make(batch, caller, dir, name, &new)
 }
 
-/// The name is taken. An existing file needs no permission on the directory; what is done with it
-/// (a truncation) is checked where it is done.
-fn existing(batch: &mut Batch<'_>, dir: Inode, found: &Found, how: CreateHow) -> Result<Answer, Fault> {
+/// The name is taken. An existing file needs no permission on the directory. The truncation that the caller will make
+/// is checked here: once this is answered, nothing of it may be refused.
+fn existing(
+    batch: &mut Batch<'_>,
+    caller: &Caller<'_>,
+    dir: Inode,
+    found: &Found,
+    how: CreateHow,
+    attr: &SetAttr,
+) -> Result<Answer, Fault> {
     let object = batch.target_of(found)?;
     let is_answer = object.kind == Kind::File
         && match how {
@@ -45,6 +52,10 @@ fn existing(batch: &mut Batch<'_>, dir: Inode, found: &Found, how: CreateHow) ->
     if !is_answer {
         return Err(Fault::Refused(Status::Exist));
     }
-    let object = Some(batch.seen(&object));
+    let object = batch.seen(&object);
+    if how == CreateHow::Unchecked && attr.size.is_some() {
+        access::write_data(&object, caller.cred)?;
+    }
+    let object = Some(object);
     Ok(Answer { object, existed: true, dir: wcc(dir, dir), ..done() })
 }
