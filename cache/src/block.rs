@@ -508,6 +508,21 @@ impl Sending {
         self.gather
     }
 
+    /// A copy of what is not yet sent, for a simulated socket.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn copied(&self) -> Vec<u8> {
+        let Gather { head, pieces, .. } = &self.gather;
+        let mut bytes = Vec::with_capacity(self.gather.bytes());
+        let mut taken = 0;
+        for (mark, piece) in pieces {
+            bytes.extend_from_slice(&head[taken..*mark]);
+            bytes.extend_from_slice(piece.as_slice());
+            taken = *mark;
+        }
+        bytes.extend_from_slice(&head[taken..]);
+        bytes.split_off(bytes.len() - self.remaining)
+    }
+
     /// The ranges not yet sent, at most [`IOVECS_MAX`].
     fn ranges(&self) -> &[libc::iovec] {
         let rest = &self.gather.iovecs[self.next..];

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::block::{Blank, CHUNK_BYTES, Piece};
+use crate::block::{Blank, Piece};
 use crate::disk::{Disk, Stable};
 use crate::extent::BLOCK_BYTES;
 use crate::world::{LocalFuture, Time, World};
@@ -70,10 +70,24 @@ struct SimCore {
     seed: u64,
     rng: RefCell<Rng>,
     clock: Cell<Duration>,
-    tasks: RefCell<BTreeMap<u64, LocalFuture<()>>>,
+    tasks: RefCell<BTreeMap<u64, SimTask>>,
     task_count: Cell<u64>,
+    group_count: Cell<u64>,
     ready: Arc<Ready>,
     timers: RefCell<BinaryHeap<Timer>>,
+}
+
+struct SimTask {
+    /// The machine that it runs on; 0 outside of any.
+    group: u64,
+    future: LocalFuture<()>,
+}
+
+/// The tasks of one machine of a world: they end together, whenever its power goes.
+#[derive(Clone)]
+pub struct SimMachine {
+    world: SimWorld,
+    group: u64,
 }
 
 /// Tasks that can run, by number; 0 is the future that the test waits for.
@@ -96,12 +110,18 @@ struct Timer {
 impl SimWorld {
     /// The world of a seed.
     pub fn new(seed: u64) -> SimWorld {
+        SimWorld::at(seed, Duration::ZERO)
+    }
+
+    /// The world of a seed, at a later time.
+    pub fn at(seed: u64, clock: Duration) -> SimWorld {
         let core = SimCore {
             seed,
             rng: RefCell::new(Rng::new(seed)),
-            clock: Cell::default(),
+            clock: Cell::new(clock),
             tasks: RefCell::default(),
             task_count: Cell::default(),
+            group_count: Cell::default(),
             ready: Arc::default(),
             timers: RefCell::default(),
         };
@@ -139,9 +159,9 @@ impl SimWorld {
                 }
                 continue;
             }
-            let Some(mut future) = self.core.tasks.borrow_mut().remove(&task) else { continue };
-            if future.as_mut().poll(&mut cx).is_pending() {
-                self.core.tasks.borrow_mut().insert(task, future);
+            let Some(mut running) = self.core.tasks.borrow_mut().remove(&task) else { continue };
+            if running.future.as_mut().poll(&mut cx).is_pending() {
+                self.core.tasks.borrow_mut().insert(task, running);
             } else {
                 wakers.remove(&task);
             }
@@ -154,6 +174,13 @@ impl SimWorld {
         drop(tasks);
         self.core.timers.take();
         self.core.ready.tasks.lock().clear();
+    }
+
+    /// A machine of its own in this world.
+    pub fn machine(&self) -> SimMachine {
+        let group = self.core.group_count.get() + 1;
+        self.core.group_count.set(group);
+        SimMachine { world: self.clone(), group }
     }
 
     /// Lets other tasks run.
@@ -230,12 +257,49 @@ impl World for SimWorld {
     fn spawn(&self, task: LocalFuture<()>) {
         let number = self.core.task_count.get() + 1;
         self.core.task_count.set(number);
-        self.core.tasks.borrow_mut().insert(number, task);
+        self.core.tasks.borrow_mut().insert(number, SimTask { group: 0, future: task });
         self.core.ready.tasks.lock().push(number);
     }
 
     fn random(&self) -> u64 {
         self.core.rng.borrow_mut().bits()
+    }
+}
+
+impl SimMachine {
+    /// Drops all tasks of the machine where they are. None of them calls this.
+    pub fn power_off(&self) {
+        let mut tasks = self.world.core.tasks.borrow_mut();
+        let ended: Vec<SimTask> =
+            tasks.extract_if(.., |_, task| task.group == self.group).map(|(_, task)| task).collect();
+        drop(tasks);
+        drop(ended);
+    }
+}
+
+impl World for SimMachine {
+    fn now(&self) -> Time {
+        self.world.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.world.monotonic()
+    }
+
+    fn sleep(&self, duration: Duration) -> LocalFuture<()> {
+        self.world.sleep(duration)
+    }
+
+    fn spawn(&self, task: LocalFuture<()>) {
+        self.world.spawn(task);
+        let number = self.world.core.task_count.get();
+        if let Some(task) = self.world.core.tasks.borrow_mut().get_mut(&number) {
+            task.group = self.group;
+        }
+    }
+
+    fn random(&self) -> u64 {
+        self.world.random()
     }
 }
 
@@ -298,6 +362,25 @@ struct Platter {
     write_count: u64,
     completion_count: u64,
     delay_us_max: u64,
+    watch: Option<Watch>,
+}
+
+/// Told of each effect, right after it.
+pub type Watch = Rc<dyn Fn(Effect)>;
+
+/// What a disk did. At any of them the power may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A slot file was made.
+    Created,
+    /// A write was begun.
+    WriteBegun,
+    /// A write was finished; its owner does not know yet.
+    WriteFinished,
+    /// A flush was begun.
+    FlushBegun,
+    /// A flush was finished; its owner does not know yet.
+    FlushFinished,
 }
 
 /// Counts down to an operation that fails.
@@ -306,7 +389,7 @@ struct Fault {
     left: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct SimSlot {
     bytes: u64,
     /// What a read sees.
@@ -320,11 +403,14 @@ struct SimSlot {
     pending: BTreeMap<u64, Pending>,
 }
 
-type Blocks = BTreeMap<u64, Box<[u8; BLOCK_BYTES]>>;
+type Block = Rc<[u8; BLOCK_BYTES]>;
+type Blocks = BTreeMap<u64, Block>;
 
+#[derive(Clone)]
 struct Pending {
-    offset: u64,
-    pieces: Vec<Piece>,
+    /// Number of the first block.
+    first: u64,
+    blocks: Vec<Block>,
     /// Number of its completion.
     finished: Option<u64>,
     /// A flush of it failed: no later flush makes it durable.
@@ -359,6 +445,7 @@ impl SimDisk {
             write_count: 0,
             completion_count: 0,
             delay_us_max: 500,
+            watch: None,
         };
         SimDisk { platter: Rc::new(RefCell::new(platter)), world: world.clone() }
     }
@@ -371,8 +458,14 @@ impl SimDisk {
     /// Cuts the power: the disk as it is found afterwards, in the world of the next start. This one
     /// should not be used any more.
     pub fn crash(&self, world: &SimWorld) -> SimDisk {
+        let seed = self.platter.borrow().rng.clone().bits();
+        self.crash_with(world, seed)
+    }
+
+    /// The same, where `seed` decides what is left: one moment has many crashes.
+    pub fn crash_with(&self, world: &SimWorld, seed: u64) -> SimDisk {
         let platter = self.platter.borrow();
-        let mut rng = platter.rng.clone();
+        let mut rng = Rng::new(seed);
         let survivor = SimDisk::new(world, rng.bits());
         for (&number, slot) in &platter.slots {
             let mut blocks = slot.durable.clone();
@@ -386,6 +479,59 @@ impl SimDisk {
         }
         survivor.platter.borrow_mut().capacity_bytes = platter.capacity_bytes;
         survivor
+    }
+
+    /// Kills who uses the disk, not the disk: what it finished stays in its cache, which a later power cut may
+    /// still lose. Of the writes under way each block is there or not.
+    pub fn kill(&self, world: &SimWorld, seed: u64) -> SimDisk {
+        let platter = self.platter.borrow();
+        let mut rng = Rng::new(seed);
+        let survivor = SimDisk::new(world, rng.bits());
+        let mut next = survivor.platter.borrow_mut();
+        next.write_count = platter.write_count;
+        next.completion_count = platter.completion_count;
+        next.capacity_bytes = platter.capacity_bytes;
+        for (&number, slot) in &platter.slots {
+            let mut slot = slot.clone();
+            for (number, write) in std::mem::take(&mut slot.pending) {
+                if write.finished.is_some() {
+                    slot.pending.insert(number, write);
+                    continue;
+                }
+                let fate = rng.below(3);
+                for (index, block) in write.blocks.into_iter().enumerate() {
+                    if fate == 0 || (fate == 1 && rng.one_in(2)) {
+                        next.write_count += 1;
+                        next.completion_count += 1;
+                        let first = write.first + index as u64;
+                        let finished = Some(next.completion_count);
+                        slot.seen.insert(first, block.clone());
+                        let part = Pending { first, blocks: vec![block], finished, stuck: write.stuck };
+                        slot.pending.insert(next.write_count, part);
+                    }
+                }
+            }
+            next.slots.insert(number, slot);
+        }
+        drop(next);
+        survivor
+    }
+
+    /// Tells `watch` of each effect from now on.
+    pub fn watch(&self, watch: Watch) {
+        self.platter.borrow_mut().watch = Some(watch);
+    }
+
+    /// Tells of no effect any more.
+    pub fn unwatch(&self) {
+        self.platter.borrow_mut().watch = None;
+    }
+
+    fn tell(&self, effect: Effect) {
+        let watch = self.platter.borrow().watch.clone();
+        if let Some(watch) = watch {
+            watch(effect);
+        }
     }
 
     /// The `count`th write from now on fails (1 is the next); some of it may be on the disk.
@@ -415,7 +561,7 @@ impl SimDisk {
         let Some(slot) = platter.slots.get_mut(&slot) else { return };
         let (block, within) = (offset / BLOCK_BYTES as u64, offset as usize % BLOCK_BYTES);
         for blocks in [&mut slot.seen, &mut slot.durable] {
-            blocks.entry(block).or_insert_with(zero_block)[within] ^= 0xff;
+            Rc::make_mut(blocks.entry(block).or_insert_with(zero_block))[within] ^= 0xff;
         }
     }
 
@@ -432,6 +578,20 @@ impl SimDisk {
     /// Flushes asked for so far.
     pub fn flushes(&self) -> u64 {
         self.platter.borrow().flushes
+    }
+
+    fn write_blocks(&self, slot: u32, offset: u64, blocks: Vec<Block>, stable: Stable) -> LocalFuture<io::Result<()>> {
+        let disk = self.clone();
+        Box::pin(async move {
+            let first = offset / BLOCK_BYTES as u64;
+            let (number, fails) = disk.platter.borrow_mut().begin_write(slot, first, blocks, stable)?;
+            disk.tell(Effect::WriteBegun);
+            disk.delay().await;
+            Fault::check(fails)?;
+            disk.platter.borrow_mut().finish_write(slot, number, stable);
+            disk.tell(Effect::WriteFinished);
+            Ok(())
+        })
     }
 
     fn delay(&self) -> LocalFuture<()> {
@@ -453,32 +613,23 @@ impl Disk for SimDisk {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             platter.slots.entry(slot).or_default().bytes = bytes;
+            drop(platter);
+            disk.tell(Effect::Created);
             Ok(())
         })
     }
 
     fn zero(&self, slot: u32, range: Range<u64>) -> LocalFuture<io::Result<()>> {
         assert!(range.start.is_multiple_of(BLOCK_BYTES as u64) && range.end.is_multiple_of(BLOCK_BYTES as u64));
-        let mut left = (range.end - range.start) as usize;
-        let mut pieces = Vec::new();
-        while left > 0 {
-            pieces.push(Piece::zeros(left.min(CHUNK_BYTES)));
-            left -= left.min(CHUNK_BYTES);
-        }
-        self.write(slot, range.start, pieces, Stable::Later)
+        let count = (range.end - range.start) as usize / BLOCK_BYTES;
+        self.write_blocks(slot, range.start, vec![zero_block(); count], Stable::Later)
     }
 
     fn write(&self, slot: u32, offset: u64, pieces: Vec<Piece>, stable: Stable) -> LocalFuture<io::Result<()>> {
         let total: usize = pieces.iter().map(Piece::len).sum();
         assert!(offset.is_multiple_of(BLOCK_BYTES as u64) && total.is_multiple_of(BLOCK_BYTES));
-        let disk = self.clone();
-        Box::pin(async move {
-            let (number, fails) = disk.platter.borrow_mut().begin_write(slot, offset, pieces, stable)?;
-            disk.delay().await;
-            Fault::check(fails)?;
-            disk.platter.borrow_mut().finish_write(slot, number, stable);
-            Ok(())
-        })
+        let blocks = pieces.iter().flat_map(|piece| piece.as_slice().as_chunks::<BLOCK_BYTES>().0);
+        self.write_blocks(slot, offset, blocks.map(|block| Rc::new(*block)).collect(), stable)
     }
 
     fn read(&self, slot: u32, offset: u64, into: Blank) -> LocalFuture<io::Result<Blank>> {
@@ -505,8 +656,10 @@ impl Disk for SimDisk {
         let disk = self.clone();
         Box::pin(async move {
             let (covered, fails) = disk.platter.borrow_mut().begin_flush(slot);
+            disk.tell(Effect::FlushBegun);
             disk.delay().await;
             disk.platter.borrow_mut().finish_flush(slot, &covered, fails);
+            disk.tell(Effect::FlushFinished);
             Fault::check(fails)
         })
     }
@@ -515,12 +668,12 @@ impl Disk for SimDisk {
 }
 
 impl Platter {
-    fn begin_write(&mut self, slot: u32, offset: u64, pieces: Vec<Piece>, stable: Stable) -> io::Result<(u64, bool)> {
+    fn begin_write(&mut self, slot: u32, first: u64, blocks: Vec<Block>, stable: Stable) -> io::Result<(u64, bool)> {
         self.writes += 1;
         self.write_count += 1;
         let fails = self.write_fault.strikes() || (stable == Stable::Now && self.flush_fault.strikes());
         let slot = self.slots.get_mut(&slot).ok_or(io::ErrorKind::NotFound)?;
-        slot.pending.insert(self.write_count, Pending { offset, pieces, finished: None, stuck: fails });
+        slot.pending.insert(self.write_count, Pending { first, blocks, finished: None, stuck: fails });
         Ok((self.write_count, fails))
     }
 
@@ -561,22 +714,22 @@ impl Platter {
 
 impl SimSlot {
     fn make_durable(&mut self, write: &Pending) {
-        for (block, at, sector) in sectors(write) {
-            if write.is_overtaken(block, &self.durable_since) {
+        for (number, block) in write.numbered() {
+            if write.is_overtaken(number, &self.durable_since) {
                 continue;
             }
-            self.durable.entry(block).or_insert_with(zero_block)[at..at + SECTOR_BYTES].copy_from_slice(sector);
-        }
-        let blocks = write.pieces.iter().map(Piece::len).sum::<usize>() / BLOCK_BYTES;
-        let first = write.offset / BLOCK_BYTES as u64;
-        for block in first..first + blocks as u64 {
-            let since = self.durable_since.entry(block).or_default();
+            self.durable.insert(number, block.clone());
+            let since = self.durable_since.entry(number).or_default();
             *since = write.finished.unwrap_or(0).max(*since);
         }
     }
 }
 
 impl Pending {
+    fn numbered(&self) -> impl Iterator<Item = (u64, &Block)> {
+        (self.first..).zip(&self.blocks)
+    }
+
     /// A write that was finished later has made the block durable.
     fn is_overtaken(&self, block: u64, durable_since: &BTreeMap<u64, u64>) -> bool {
         let since = durable_since.get(&block).copied().unwrap_or(0);
@@ -584,32 +737,34 @@ impl Pending {
     }
 }
 
-fn zero_block() -> Box<[u8; BLOCK_BYTES]> {
-    Box::new([0; BLOCK_BYTES])
+thread_local! {
+    static ZERO_BLOCK: Block = Rc::new([0; BLOCK_BYTES]);
 }
 
-/// The sectors of a write: block, offset within the block, bytes.
-fn sectors(write: &Pending) -> impl Iterator<Item = (u64, usize, &[u8])> {
-    let bytes = write.pieces.iter().flat_map(|piece| piece.as_slice().chunks_exact(SECTOR_BYTES));
-    bytes.enumerate().map(|(index, sector)| {
-        let at = write.offset + (index * SECTOR_BYTES) as u64;
-        (at / BLOCK_BYTES as u64, at as usize % BLOCK_BYTES, sector)
-    })
+fn zero_block() -> Block {
+    ZERO_BLOCK.with(Rc::clone)
 }
 
 fn apply(blocks: &mut Blocks, write: &Pending) {
-    for (block, at, sector) in sectors(write) {
-        blocks.entry(block).or_insert_with(zero_block)[at..at + SECTOR_BYTES].copy_from_slice(sector);
-    }
+    blocks.extend(write.numbered().map(|(number, block)| (number, block.clone())));
 }
 
 /// What a crash leaves of a write: all, nothing, or any of its sectors.
 fn apply_torn(blocks: &mut Blocks, write: &Pending, durable_since: &BTreeMap<u64, u64>, rng: &mut Rng) {
     let fate = rng.below(4);
-    for (block, at, sector) in sectors(write) {
-        let is_kept = fate == 0 || (fate > 1 && rng.one_in(fate));
-        if is_kept && !write.is_overtaken(block, durable_since) {
-            blocks.entry(block).or_insert_with(zero_block)[at..at + SECTOR_BYTES].copy_from_slice(sector);
+    for (number, block) in write.numbered() {
+        if write.is_overtaken(number, durable_since) {
+            continue;
+        }
+        if fate == 0 {
+            blocks.insert(number, block.clone());
+            continue;
+        }
+        for at in (0..BLOCK_BYTES).step_by(SECTOR_BYTES) {
+            if fate > 1 && rng.one_in(fate) {
+                let kept = Rc::make_mut(blocks.entry(number).or_insert_with(zero_block));
+                kept[at..at + SECTOR_BYTES].copy_from_slice(&block[at..at + SECTOR_BYTES]);
+            }
         }
     }
 }
