@@ -13,6 +13,8 @@ pub mod net;
 pub mod nfs3;
 pub mod policy;
 pub mod portmap;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod stats;
 pub mod status;
 pub mod table;

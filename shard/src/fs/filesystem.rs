@@ -168,7 +168,7 @@ impl Filesystem {
 }
 
 /// What clients see in place of the identity: a keyed hash, so that the identity cannot be found from it.
-fn public_id(identity: u64) -> u64 {
+pub(crate) fn public_id(identity: u64) -> u64 {
     let mut hasher = SipHasher24::new_with_keys(identity, 0);
     hasher.write(b"filesystem");
     hasher.finish()

@@ -18,7 +18,7 @@ use crate::mount::MountList;
 use crate::policy::{ExportsCell, ExportsView};
 use crate::stats::{Snapshot, Stats, StoreSnapshot};
 use crate::status::Status;
-use cache::disk::{Ring, RingDisk};
+use cache::disk::{Disk, Ring, RingDisk};
 use cache::table::{BlockCache, Directory};
 use cache::world::World;
 use monoio::time::TimeDriver;
@@ -269,13 +269,8 @@ impl Core {
         let bell = monoio::fs::File::from_std(mailbox.bell()?)?;
         let mut rung = Box::new([0; 8]);
         loop {
-            if mailbox.was_called() {
-                self.shares.iter().for_each(|share| share.fs.port.deliver());
-            }
-            while let Some(letter) = mailbox.take() {
-                if self.open_letter(letter).is_break() {
-                    return Ok(());
-                }
+            if self.look(&mailbox).is_break() {
+                return Ok(());
             }
             if mailbox.is_quiet() {
                 let (result, buffer) = bell.read_at(rung, 0).await;
@@ -286,6 +281,17 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Takes all that is in the mailbox, or was left beside it.
+    pub(crate) fn look(self: &Rc<Core>, mailbox: &Mailbox<Letter>) -> ControlFlow<()> {
+        if mailbox.was_called() {
+            self.shares.iter().for_each(|share| share.fs.port.deliver());
+        }
+        while let Some(letter) = mailbox.take() {
+            self.open_letter(letter)?;
+        }
+        ControlFlow::Continue(())
     }
 
     fn open_letter(self: &Rc<Core>, letter: Letter) -> ControlFlow<()> {
@@ -364,9 +370,11 @@ fn runtime() -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
 async fn live(plan: Plan, started: &SyncSender<io::Result<()>>) -> io::Result<()> {
     let mailbox = plan.mailboxes[usize::from(plan.index)].clone();
     let drain = plan.drain;
-    let core = Rc::new(start(plan)?);
+    let ring = Ring::new(DISK_DEPTH)?;
+    let core = build(plan, Rc::new(MonoioWorld::new()?), |seed| {
+        Rc::new(RingDisk::new(ring.clone(), &seed.shared.log_directory()))
+    });
     let collector = monoio::spawn(core.clone().collect(mailbox));
-    core.world.spawn(Box::pin(tick(Rc::downgrade(&core))));
     let _ = started.try_send(Ok(()));
 
     core.has_stop.until(|| core.stop.borrow().is_some()).await;
@@ -381,17 +389,14 @@ async fn live(plan: Plan, started: &SyncSender<io::Result<()>>) -> io::Result<()
     collector.await
 }
 
-/// Brings up what lives on the core.
-fn start(plan: Plan) -> io::Result<Core> {
-    let world: Rc<dyn World> = Rc::new(MonoioWorld::new()?);
+/// Brings up what lives on the core, in `world` and over the disk that each filesystem gets.
+pub(crate) fn build(plan: Plan, world: Rc<dyn World>, disk: impl Fn(&Seed) -> Rc<dyn Disk>) -> Rc<Core> {
     let mailbox = plan.mailboxes[usize::from(plan.index)].clone();
     let peers = Rc::new(Peers::new(plan.index, plan.mailboxes, world.clone()));
-    let ring = Ring::new(DISK_DEPTH)?;
     let cache = BlockCache::new(plan.directory, world.clone(), plan.cache_bytes);
     let mut shares = Vec::new();
     for seed in plan.seeds {
-        let id = seed.shared.id;
-        let disk = Rc::new(RingDisk::new(ring.clone(), &seed.shared.log_directory()));
+        let (id, disk) = (seed.shared.id, disk(&seed));
         let bell = mailbox.clone();
         let (world, cache, peers) = (world.clone(), cache.clone(), peers.clone());
         let fs = Fs::start(seed, Means { world, disk, cache, peers, doorbell: Box::new(move || bell.call()) });
@@ -402,7 +407,9 @@ fn start(plan: Plan) -> io::Result<Core> {
     core.mounts = plan.mounts;
     core.shares = shares;
     core.peers = Some(peers);
-    Ok(core)
+    let core = Rc::new(core);
+    core.world.spawn(Box::pin(tick(Rc::downgrade(&core))));
+    core
 }
 
 /// Once a second, while the core lives.

@@ -3,16 +3,16 @@
 //! Caller: the daemon, through [`server::Server`]. A connection is accepted by one thread, handed to the
 //! core that has the fewest, and served there to its end.
 
-mod accept;
+pub(crate) mod accept;
 mod buffers;
 pub mod conn;
 pub mod core;
 pub mod dispatch;
-mod gate;
+pub(crate) mod gate;
 pub mod handle;
-mod mailbox;
+pub(crate) mod mailbox;
 mod peers;
 pub mod reply;
 pub mod server;
-mod socket;
+pub(crate) mod socket;
 pub mod world;

@@ -1,0 +1,291 @@
+//! The whole server on a simulated machine: cores as in production over a simulated disk, the ledger's LMDB for
+//! real in a temporary folder, connections over a simulated network.
+//!
+//! Callers: everything else of this module. [`Server::boot`] is what a start of the daemon does, recovery included;
+//! [`Image`] is what a crash leaves. The acceptor's work is done by [`Server::connect`].
+
+use super::network::{Link, ServerEnd, Weather};
+use crate::fs::Seed;
+use crate::fs::filesystem::{LEDGER_DIRECTORY, Options, Shared, public_id};
+use crate::fs::recover::{RecoverError, recover};
+use crate::inode::ROOT_ID;
+use crate::ledger::apply::Ledger;
+use crate::ledger::env;
+use crate::ledger::port::Hub;
+use crate::ledger::store::{LedgerOptions, RootDirectory, Store};
+use crate::mount::MountList;
+use crate::net::accept::Seat;
+use crate::net::conn;
+use crate::net::core::{Core, Letter, Limits, Plan, build};
+use crate::net::handle::{HandleKey, Target};
+use crate::net::mailbox::Mailbox;
+use crate::policy::{Access, Export, Exports, ExportsCell, FilesystemId, Rule, Squash, Who};
+use cache::sim::{Effect, SimDisk, SimMachine, SimWorld};
+use cache::table::Directory;
+use cache::world::{Time, World};
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use wire::nfs3::{FileHandle, FileHandleBuf};
+
+/// How a simulated server is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) cores: u16,
+    /// Segments that the filesystem may use.
+    pub(crate) segments: u64,
+}
+
+/// Something happened at which the power may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// On the disk under the log.
+    Disk(Effect),
+    /// The ledger has committed; nobody was told.
+    Commit,
+    /// The filesystem has recovered; nobody was served.
+    Recovered,
+    /// A client has got its reply.
+    Reply,
+}
+
+/// Told of each moment.
+pub(crate) type Watcher = Rc<dyn Fn(Moment)>;
+
+/// How a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crash {
+    /// The process is killed; the machine goes on, and so does the disk's cache.
+    Kill,
+    /// The power goes.
+    Power,
+}
+
+/// What a server's machine keeps, or a crash leaves.
+#[derive(Clone)]
+pub(crate) struct Image {
+    pub(crate) disk: SimDisk,
+    pub(crate) folder: Rc<Folder>,
+}
+
+/// A server that runs.
+pub(crate) struct Server {
+    world: SimWorld,
+    machine: SimMachine,
+    disk: SimDisk,
+    _folder: Rc<Folder>,
+    cores: Vec<Rc<Core>>,
+    links: RefCell<Vec<Rc<Link>>>,
+}
+
+impl Image {
+    /// A disk without a filesystem.
+    pub(crate) fn blank(world: &SimWorld) -> Image {
+        Image { disk: SimDisk::new(world, world.random()), folder: Rc::new(Folder::new()) }
+    }
+
+    /// What a crash at this moment would leave, in another world. This one goes on.
+    pub(crate) fn after(&self, crash: Crash, world: &SimWorld, seed: u64) -> Image {
+        let folder = Rc::new(self.folder.ledger_image());
+        let disk = match crash {
+            Crash::Kill => self.disk.kill(world, seed),
+            Crash::Power => self.disk.crash_with(world, seed),
+        };
+        Image { disk, folder }
+    }
+}
+
+impl Server {
+    /// Opens what is on the disk, recovers it and serves it.
+    pub(crate) async fn boot(
+        world: &SimWorld,
+        image: Image,
+        setup: Setup,
+        watcher: Option<Watcher>,
+    ) -> Result<Server, RecoverError> {
+        let Image { disk, folder } = image;
+        let machine = world.machine();
+        if let Some(watcher) = watcher.clone() {
+            disk.watch(Rc::new(move |effect| watcher(Moment::Disk(effect))));
+        }
+        let options = options(setup);
+        let ledger_options = ledger_options(&options);
+        let store = Store::open(&folder.path.join(LEDGER_DIRECTORY), &ledger_options).expect("a sound ledger opens");
+        let (next_lsn, committed) = (store.next_lsn().expect("it opened"), store.committed().expect("it opened"));
+        let verifier = world.random();
+        let shared = Shared::new(0, IDENTITY, &folder.path, options, next_lsn, committed, verifier);
+        let shared = Arc::new(shared);
+        let mut ledger = Ledger::new(store.clone(), ledger_options, shared.clone()).expect("a sound ledger opens");
+        recover(&shared, &mut ledger, disk.disk()).await?;
+        if let Some(watcher) = &watcher {
+            watcher(Moment::Recovered);
+        }
+        let hub = Hub::new(setup.cores);
+        let seed = |core| Seed { shared: shared.clone(), core, hub: hub.clone(), store: store.clone() };
+        let cores = cores(setup, &machine, &disk, FilesystemId(shared.id), seed);
+        machine.spawn(Box::pin(pump(world.clone(), hub, ledger, watcher)));
+        let links = RefCell::default();
+        Ok(Server { world: world.clone(), machine, disk, _folder: folder, cores, links })
+    }
+
+    /// A connection to any of the cores.
+    pub(crate) fn connect(&self, peer: IpAddr, weather: Weather) -> Rc<Link> {
+        let link = Link::new(&self.world, weather);
+        let core = &self.cores[self.world.below(self.cores.len() as u64) as usize];
+        conn::open(core, ServerEnd(link.clone()), peer, Seat::take(Vec::new())).expect("a simulated socket splits");
+        let mut links = self.links.borrow_mut();
+        links.retain(|link| !link.is_over());
+        links.push(link.clone());
+        link
+    }
+}
+
+/// The handle of every simulated filesystem's root directory.
+pub(crate) fn root() -> FileHandleBuf {
+    let handle = HandleKey::new(&SECRET).seal(Target { filesystem: public_id(IDENTITY), file: ROOT_ID });
+    FileHandle::new(&handle).expect("a handle has at most 64 bytes").into()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.disk.unwatch();
+        self.machine.power_off();
+        for link in self.links.take() {
+            link.abandon();
+        }
+    }
+}
+
+fn options(setup: Setup) -> Options {
+    let root = RootDirectory { mode: 0o777, uid: 0, gid: 0, now: Time { secs: 1_700_000_000, nanos: 0 } };
+    Options {
+        capacity_bytes: setup.segments * SEGMENT_BYTES,
+        segment_bytes: SEGMENT_BYTES,
+        reserve_segments: 2 + u32::from(setup.cores),
+        reserve_bytes: 0,
+        unwritten_bytes_max: 1 << 20,
+        inodes_max: 4096,
+        ..Options::new(setup.cores, root)
+    }
+}
+
+fn ledger_options(options: &Options) -> LedgerOptions {
+    LedgerOptions {
+        root: options.root,
+        capacity_bytes: options.capacity_bytes,
+        segment_bytes: options.segment_bytes,
+        reserve_segments: options.reserve_segments,
+        reserve_bytes: options.reserve_bytes,
+        reply_slots: REPLY_SLOTS,
+        limits: env::Limits { map_bytes: 16 << 20, readers_max: 16 },
+        ..LedgerOptions::new(IDENTITY, options.root.now)
+    }
+}
+
+fn cores(
+    setup: Setup,
+    machine: &SimMachine,
+    disk: &SimDisk,
+    filesystem: FilesystemId,
+    seed: impl Fn(u16) -> Seed,
+) -> Vec<Rc<Core>> {
+    let mailbox = || Arc::new(Mailbox::new(LETTERS_MAX).expect("a descriptor for the bell"));
+    let mailboxes: Arc<[Arc<Mailbox<Letter>>]> = (0..setup.cores).map(|_| mailbox()).collect();
+    let rule = Rule { access: Access::ReadWrite, squash: Squash::None, ..Rule::new(Who::Anyone) };
+    let export = Export { path: "/share".parse().expect("a path"), filesystem, rules: vec![rule] };
+    let exports = Arc::new(ExportsCell::new(Exports::new(vec![export]).expect("one share")));
+    let (directory, mounts) = (Directory::new(), Arc::new(MountList::default()));
+    let mut cores = Vec::new();
+    for index in 0..setup.cores {
+        let plan = Plan {
+            index,
+            processor: 0,
+            mailboxes: mailboxes.clone(),
+            limits: Limits { core_bytes_max: 8 << 20, connection_bytes_max: 1 << 20, ..Limits::default() },
+            exports: exports.clone(),
+            mounts: mounts.clone(),
+            handles: HandleKey::new(&SECRET),
+            seeds: vec![seed(index)],
+            directory: directory.clone(),
+            cache_bytes: cache::table::BUDGET_BYTES_MIN,
+            drain: Duration::from_secs(1),
+        };
+        let core = build(plan, Rc::new(machine.clone()), |_| disk.disk());
+        machine.spawn(Box::pin(listen(core.clone(), mailboxes[usize::from(index)].clone())));
+        cores.push(core);
+    }
+    cores
+}
+
+/// A core looks into its mailbox now and then.
+async fn listen(core: Rc<Core>, mailbox: Arc<Mailbox<Letter>>) {
+    let mut pause = PAUSE_MIN;
+    loop {
+        let is_quiet = mailbox.is_quiet();
+        if core.look(&mailbox).is_break() {
+            return;
+        }
+        pause = if is_quiet { (pause * 2).min(PAUSE_MAX) } else { PAUSE_MIN };
+        core.world.sleep(pause).await;
+    }
+}
+
+/// The ledger's thread.
+async fn pump(world: SimWorld, hub: Arc<Hub>, mut ledger: Ledger, watcher: Option<Watcher>) {
+    let (mut turn, mut pause) = (0, PAUSE_MIN);
+    loop {
+        turn += 1;
+        let worked = hub.pump(&mut ledger, turn);
+        if let Some(watcher) = watcher.as_ref().filter(|_| worked) {
+            watcher(Moment::Commit);
+        }
+        pause = if worked { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+        world.sleep(pause).await;
+    }
+}
+
+/// A temporary folder, in memory where there is such a place.
+pub(crate) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let shm = Path::new("/dev/shm");
+        let base = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = base.join(format!("basalt-sim-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Folder { path }
+    }
+
+    /// What a crash between two commits leaves of the ledger: its file as it is, since every commit is a full sync.
+    fn ledger_image(&self) -> Folder {
+        let copy = Folder::new();
+        let (from, to) = (self.path.join(LEDGER_DIRECTORY), copy.path.join(LEDGER_DIRECTORY));
+        std::fs::create_dir(&to).expect("a folder in a temporary folder");
+        std::fs::copy(from.join(LEDGER_FILE), to.join(LEDGER_FILE)).expect("the ledger can be copied");
+        copy
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind lies in a temporary place.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+const LEDGER_FILE: &str = "data.mdb";
+const SEGMENT_BYTES: u64 = cache::log::SEGMENT_BYTES_MIN;
+const LETTERS_MAX: usize = 256;
+const REPLY_SLOTS: u32 = 256;
+const IDENTITY: u64 = 0x00ba_5a17_00ba_5a17;
+const SECRET: [u8; 16] = *b"a simulated pool";
+const PAUSE_MIN: Duration = Duration::from_micros(20);
+const PAUSE_MAX: Duration = Duration::from_millis(2);
