@@ -5,6 +5,7 @@
 
 mod fuzz;
 mod promises;
+mod sim;
 mod sizes;
 mod steps;
 
@@ -38,6 +39,11 @@ enum Task {
     },
     /// Every test that docs/promises.md names is there.
     Promises,
+    /// Simulated histories of the whole server with a crash at each of their moments, judged by a model.
+    Sim {
+        #[command(flatten)]
+        run: sim::Run,
+    },
     /// The ten longest functions and files; fails for a function that grew past its limit.
     Sizes,
 }
@@ -49,6 +55,7 @@ fn main() -> ExitCode {
         Task::Ci { further } => check(&mut steps).and_then(|()| end_to_end(&mut steps, &further)),
         Task::Fuzz { arguments } => fuzz::run(&mut steps, &arguments),
         Task::Promises => promises::check(&root()),
+        Task::Sim { run } => sim::simulate(&mut steps, &run),
         Task::Sizes => sizes::watch(&root()),
     };
     print!("{}", steps.summary());
