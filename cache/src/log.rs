@@ -303,6 +303,21 @@ impl Log {
         }
     }
 
+    /// When a payload of `bytes` cannot be taken now because the disk is behind: a wait until it is
+    /// not, or the log has ended.
+    pub fn disk_is_behind(&self, bytes: usize) -> Option<LocalFuture<()>> {
+        let blocks = bytes.min(PAYLOAD_MAX).div_ceil(BLOCK_BYTES) as u32;
+        if self.inner.poisoned.get() || !self.inner.is_behind(&self.inner.state.borrow(), blocks) {
+            return None;
+        }
+        let log = self.inner.clone();
+        Some(Box::pin(async move {
+            while !log.poisoned.get() && log.is_behind(&log.state.borrow(), blocks) {
+                log.some_write().await;
+            }
+        }))
+    }
+
     /// Waits until everything up to `position` is durable.
     pub async fn flush_to(&self, position: Position) -> Result<(), Poisoned> {
         if self.inner.poisoned.get() {
@@ -383,8 +398,7 @@ impl Drop for Reservation<'_> {
 impl LogInner {
     /// Sees to it that a payload of `blocks` blocks fits into an open frame. Closes what is full.
     fn make_room(self: &Rc<Self>, state: &mut State, blocks: u32, urgency: Urgency) -> Result<(), Lack> {
-        let bytes = (blocks as usize + 1) * BLOCK_BYTES;
-        if state.unwritten > 0 && state.unwritten + bytes > self.config.unwritten_bytes_max {
+        if self.is_behind(state, blocks) {
             return Err(Lack::Writes);
         }
         if !self.segment_fits(state, urgency) {
@@ -409,6 +423,12 @@ impl LogInner {
             segment.next_block += 1;
         }
         Ok(())
+    }
+
+    /// Whether `blocks` blocks more have to wait for a write to end.
+    fn is_behind(&self, state: &State, blocks: u32) -> bool {
+        let bytes = (blocks as usize + 1) * BLOCK_BYTES;
+        state.unwritten > 0 && state.unwritten + bytes > self.config.unwritten_bytes_max
     }
 
     /// Whether the current segment may be written at this urgency.

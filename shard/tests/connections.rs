@@ -194,3 +194,51 @@ fn a_stop_answers_what_was_asked_before() {
         assert_eq!(lab::decoded::<WriteRes>(&lab::results_of(&record, xid)).error(), None);
     }
 }
+
+#[test]
+fn writes_that_the_disk_is_behind_with_wait_in_the_receive_buffer() {
+    let lab = Lab::new(Setup { unwritten_bytes_max: 256 << 10, ..Setup::default() });
+    let mut client = lab.client();
+    let root = client.mount("/share");
+    let file = client.file(&root, "a");
+    const BYTES: usize = 100_000;
+    const WRITES: u32 = 100;
+    let payload = |index: u32| vec![index as u8 + 1; BYTES];
+    let mut calls = Vec::new();
+    for index in 0..WRITES {
+        let data = payload(index);
+        let args = lab::write_args(&file, u64::from(index) * BYTES as u64, &data, StableHow::Unstable);
+        let call = client.nfs_call(index, Procedure::Write, &args);
+        // Every other one comes in two fragments, which are joined before it is served the first time.
+        match index % 2 {
+            0 => calls.extend(call),
+            _ => {
+                let (first, second) = call[4..].split_at(BYTES / 3);
+                calls.extend([&(first.len() as u32).to_be_bytes(), first, &lab::marked(second)].concat());
+            }
+        }
+    }
+    let mut other = lab.client();
+    std::thread::scope(|scope| {
+        let mut sender = client.twin();
+        scope.spawn(move || sender.send(&calls));
+        let mut seen = HashSet::new();
+        while seen.len() < WRITES as usize {
+            let record = client.receive();
+            let xid = u32::from_be_bytes(record[..4].try_into().unwrap());
+            let results = lab::results_of(&record, xid);
+            let Res::Ok(written) = lab::decoded::<WriteRes>(&results) else { panic!("the write went well") };
+            assert_eq!(written.count as usize, BYTES);
+            assert!(seen.insert(xid), "answered twice: {xid}");
+            if xid % 10 == 0 {
+                other.getattr(&file).unwrap();
+            }
+        }
+    });
+    client.commit(&file).unwrap();
+    for index in 0..WRITES {
+        let (read, _) = client.read(&file, u64::from(index) * BYTES as u64, BYTES as u32).unwrap();
+        assert!(read == payload(index), "write {index}");
+    }
+    assert!(lab.server().stats(Duration::from_secs(5)).0.stalls > 0, "the disk was never behind");
+}

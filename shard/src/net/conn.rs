@@ -13,9 +13,11 @@ use super::gate::Gate;
 use super::reply::{Ended, Reply};
 use super::socket::{Close, Receive, Socket, Transmit};
 use cache::block::Gather;
+use cache::world::LocalFuture;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::rc::Rc;
 use wire::record::{self, RecordError, Step};
 
@@ -40,6 +42,8 @@ pub struct Connection {
     has_replies: Gate,
     /// The reader waits here for room.
     has_room: Gate,
+    /// What the call at hand waits for in the receive buffer.
+    held_until: Cell<Option<LocalFuture<()>>>,
     /// Requests under way.
     requests: Cell<usize>,
     /// Bytes of requests under way and of replies not yet sent.
@@ -73,6 +77,7 @@ pub(crate) fn open(core: &Rc<Core>, socket: impl Socket, peer: IpAddr, seat: Sea
         replies: RefCell::new(Gather::new()),
         has_replies: Gate::default(),
         has_room: Gate::default(),
+        held_until: Cell::default(),
         requests: Cell::new(0),
         held: Cell::new(0),
         receiving: Stall::default(),
@@ -106,7 +111,13 @@ async fn serve(connection: &Rc<Connection>, input: &mut Input) -> Result<usize, 
             since = connection.core.nanos();
         }
         match input.next_record() {
-            Ok(Some(message)) if connection.is_open() => since = dispatch::serve(connection, message, since),
+            Ok(Some(message)) if connection.is_open() => {
+                since = dispatch::serve(connection, message, since);
+                if let Some(room) = connection.held_until.take() {
+                    input.put_back();
+                    connection.wait_for(room).await;
+                }
+            }
             Ok(_) => break input.missing,
             Err(broken) => {
                 connection.core.stats.dropped.add(1);
@@ -222,6 +233,20 @@ impl Connection {
         self.core.stats.stalls.add(1);
         self.receiving.stop();
         self.has_room.until(|| self.is_roomy() || !self.is_open()).await;
+    }
+
+    /// The call that is being served waits for `room` in the receive buffer.
+    pub(crate) fn hold_calls(&self, room: LocalFuture<()>) {
+        self.held_until.set(Some(room));
+    }
+
+    /// Reads nothing meanwhile. The peer is not to blame for that time.
+    async fn wait_for(&self, room: LocalFuture<()>) {
+        self.core.stats.stalls.add(1);
+        self.receiving.stop();
+        self.core.rest();
+        self.flush();
+        room.await;
     }
 
     /// Waits while the core has no memory for more. The peer is not to blame for that time.
@@ -343,6 +368,10 @@ struct Input {
     buffer: Vec<u8>,
     /// Where the next record begins.
     head: usize,
+    /// The body of the last record.
+    body: Range<usize>,
+    /// It is to be served again.
+    is_held: bool,
     /// Bytes that the record at `head` misses.
     missing: usize,
     /// Bytes of the core's budget that the large buffer stands for.
@@ -352,7 +381,7 @@ struct Input {
 impl Input {
     fn new(core: Rc<Core>) -> Input {
         let buffer = core.buffers.small();
-        Input { core, buffer, head: 0, missing: 0, reserved: 0 }
+        Input { core, buffer, head: 0, body: 0..0, is_held: false, missing: 0, reserved: 0 }
     }
 
     fn is_empty(&self) -> bool {
@@ -361,6 +390,9 @@ impl Input {
 
     /// The next complete record.
     fn next_record(&mut self) -> Result<Option<&[u8]>, RecordError> {
+        if std::mem::take(&mut self.is_held) {
+            return Ok(self.buffer.get(self.body.clone()));
+        }
         let received = self.buffer.get_mut(self.head..).unwrap_or_default();
         match record::next_record(received, RECORD_BYTES_MAX)? {
             Step::More { missing } => {
@@ -368,10 +400,16 @@ impl Input {
                 Ok(None)
             }
             Step::Record { body, consumed } => {
+                self.body = self.head + body.start..self.head + body.end;
                 self.head += consumed;
                 Ok(received.get(body))
             }
         }
+    }
+
+    /// The last record is the next one. Its fragments are joined already, so its body is all that is left.
+    fn put_back(&mut self) {
+        self.is_held = true;
     }
 
     /// Makes room in the buffer for more of the record that misses `missing` bytes. While the core's

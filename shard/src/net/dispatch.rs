@@ -11,6 +11,7 @@ use crate::fs::Step;
 use crate::mount;
 use crate::nfs3;
 use crate::policy::Claim;
+use cache::world::LocalFuture;
 use std::rc::Rc;
 use wire::rpc::{Accepted, BadCall, CallHeader, Credential, Rejected, ReplyHeader, Versions};
 use wire::{Decode, Malformed, Reader};
@@ -57,6 +58,14 @@ impl<'a> Call<'a> {
             Credential::None => Claim::Nobody,
             Credential::Sys(sys) => Claim::Sys { uid: sys.uid, gid: sys.gid, groups: &sys.gids },
         }
+    }
+
+    /// Leaves the call in the receive buffer, and its connection unread, until `room` is ready; then it
+    /// is served again from its beginning. For calls too large to be copied, while the wait is short and
+    /// nothing was done yet.
+    pub(crate) fn hold(&self, room: LocalFuture<()>) -> Ended {
+        self.connection.hold_calls(room);
+        Ended::Held
     }
 
     /// Answers with what a verb came to: at once, or when it is there. `bytes` is what the answer
@@ -120,11 +129,14 @@ fn execute(procedure: &Row, call: &Call<'_>, message_bytes: usize) -> u64 {
         outcome = reply.results(call.xid, |reply| (procedure.run)(call, reply));
     });
     debug_assert!(bytes <= procedure.reply_max, "{}: reply outgrew its row", procedure.name);
+    if outcome == Ok(Ended::Held) {
+        return call.since;
+    }
     let counted = &stats.rows[call.row];
     counted.bytes_in.add(message_bytes as u64);
     let now = connection.core.nanos();
     match outcome {
-        Ok(Ended::Later) => {}
+        Ok(Ended::Later | Ended::Held) => {}
         Ok(ended) => counted.answered(ended == Ended::Failed, bytes, now.saturating_sub(call.since)),
         Err(_) => {
             counted.answered(true, 0, now.saturating_sub(call.since));

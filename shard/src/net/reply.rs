@@ -17,6 +17,8 @@ pub enum Ended {
     Failed,
     /// It waits; its ticket answers.
     Later,
+    /// Nothing was done; the call stays where it is and is served again.
+    Held,
 }
 
 /// How a procedure ended, or that its arguments cannot be decoded.
@@ -72,7 +74,7 @@ impl<'g> Reply<'g> {
         let mut w = self.writer();
         match outcome {
             Ok(Ended::Well | Ended::Failed) => record::finish(&mut w, mark, piece_bytes),
-            Ok(Ended::Later) | Err(_) => w.truncate(start),
+            Ok(Ended::Later | Ended::Held) | Err(_) => w.truncate(start),
         }
         outcome
     }

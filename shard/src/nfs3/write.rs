@@ -20,6 +20,9 @@ pub(super) fn write(call: &Call<'_>, reply: &mut Reply<'_>) -> Outcome {
     // More than wtmax gets a short count: the client writes the rest again.
     let data = args.data.bytes();
     let payload = &data[..data.len().min(TRANSFER_MAX)];
+    if let Some(room) = fs.log.disk_is_behind(payload.len()) {
+        return Ok(call.hold(room));
+    }
     let step = write::write(fs, &cred, file, args.offset, payload, stability(args.stable));
     let fs = Rc::clone(fs);
     call.settle(step, 0, reply, move |done, reply| match done {

@@ -28,6 +28,11 @@ impl Client {
         Client { stream, xid: 1, uid: 0, gid: 0 }
     }
 
+    /// The same connection once more, to send on while this one receives.
+    pub(crate) fn twin(&self) -> Client {
+        Client { stream: self.stream.try_clone().expect("a descriptor is left"), ..*self }
+    }
+
     pub(crate) fn becomes(&mut self, uid: u32, gid: u32) {
         (self.uid, self.gid) = (uid, gid);
     }

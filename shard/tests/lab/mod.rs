@@ -36,6 +36,7 @@ pub(crate) struct Setup {
     /// The shares; each has a filesystem of its own.
     pub(crate) shares: Vec<(&'static str, Access, Squash)>,
     pub(crate) capacity_bytes: u64,
+    pub(crate) unwritten_bytes_max: usize,
 }
 
 impl Default for Setup {
@@ -46,6 +47,7 @@ impl Default for Setup {
             connections_max: 64,
             shares: vec![("/share", Access::ReadWrite, Squash::None)],
             capacity_bytes: u64::MAX,
+            unwritten_bytes_max: 16 << 20,
         }
     }
 }
@@ -98,6 +100,7 @@ fn start(setup: &Setup, folder: PathBuf) -> (Server, SocketAddr) {
         segment_bytes: 4 << 20,
         reserve_bytes: 0,
         capacity_bytes: setup.capacity_bytes,
+        unwritten_bytes_max: setup.unwritten_bytes_max,
         ..Options::new(setup.cores, root)
     };
     let mut filesystems = Vec::new();
