@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::checksum;
 use crate::extent::BLOCK_BYTES;
 
 /// Blocks of a chunk.
@@ -278,7 +279,7 @@ impl Chunk {
             return !self.is_header(index);
         }
         let Some(block) = self.block(index) else { return false };
-        let matches = crc32c::crc32c(block) == checksum;
+        let matches = checksum::crc32c(block) == checksum;
         if matches {
             self.set_verified(1 << index);
         }
@@ -330,7 +331,7 @@ impl Head {
         data.copy_from_slice(payload);
         padding.fill(0);
         // The copy left the block in the nearest cache: this second look costs no memory traffic.
-        crc32c::crc32c(block)
+        checksum::crc32c(block)
     }
 
     /// Publishes `count` written blocks from `first` on.

@@ -4,6 +4,7 @@
 //! in the project's format document. Decoding is strict: every field is checked, fields that mean
 //! nothing are zero, and hostile bytes are an error, never a panic.
 
+use crate::checksum;
 use crate::extent::{BLOCK_BYTES, SegmentId};
 use crate::world::Time;
 
@@ -124,7 +125,7 @@ impl Header {
         for (index, checksum) in checksums.iter().enumerate() {
             put(block, CHECKSUMS_AT + 4 * index, checksum.to_le_bytes());
         }
-        let checksum = crc32c::crc32c(block);
+        let checksum = checksum::crc32c(block);
         put(block, CHECKSUM_AT, checksum.to_le_bytes());
         checksum
     }
@@ -288,9 +289,7 @@ pub(crate) fn payload_checksum(checked: &[u8; BLOCK_BYTES], index: u32) -> Optio
 
 /// Checksum of a header block, its own checksum field taken as zero.
 fn header_checksum(block: &[u8; BLOCK_BYTES]) -> u32 {
-    let before = crc32c::crc32c(&block[..CHECKSUM_AT]);
-    let zeroed = crc32c::crc32c_append(before, &[0; 4]);
-    crc32c::crc32c_append(zeroed, &block[CHECKSUM_AT + 4..])
+    checksum::crc32c_of(&[&block[..CHECKSUM_AT], &[0; 4], &block[CHECKSUM_AT + 4..]])
 }
 
 fn put<const N: usize>(block: &mut [u8; BLOCK_BYTES], at: usize, bytes: [u8; N]) {

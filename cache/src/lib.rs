@@ -7,6 +7,7 @@
 
 #[expect(unsafe_code, reason = "raw chunk memory shared by cores, and ranges that the kernel reads")]
 pub mod block;
+pub mod checksum;
 #[expect(unsafe_code, reason = "buffers handed to the kernel stay alive until it is done with them")]
 pub mod disk;
 pub mod extent;

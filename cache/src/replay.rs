@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use crate::block::{Arena, Blank, CHUNK_BLOCKS, CHUNK_BYTES};
+use crate::checksum;
 use crate::disk::Disk;
 use crate::extent::{BLOCK_BYTES, Extent, Place, SegmentId};
 use crate::frame::{Frame, Header, Record, RecordKind};
@@ -257,7 +258,7 @@ async fn whole_frame<S: Source>(
     }
     for index in 0..header.payload_blocks {
         let payload = window.block(block + 1 + index).await?;
-        if frame.payload_checksum(index) != Some(crc32c::crc32c(payload)) {
+        if frame.payload_checksum(index) != Some(checksum::crc32c(payload)) {
             return Ok(None);
         }
     }
