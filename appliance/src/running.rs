@@ -52,7 +52,7 @@ impl Running {
             filesystems,
             secret: *pool.secret(),
             exports: cell,
-            connections_max: config.server.connections_max as usize,
+            connections_max: connections_max(config, budget),
             connections_per_client_max: config.server.connections_per_client_max as usize,
             limits: limits(config, budget),
             drain: config.server.stop_timeout.0 / 2,
@@ -115,6 +115,15 @@ impl Running {
         // A panic aborts the process: nobody sees a poisoned lock.
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// As configured, or as many as there is memory for.
+fn connections_max(config: &Config, budget: Budget) -> usize {
+    let wanted = u64::from(config.server.connections_max);
+    if wanted > budget.connections {
+        tracing::warn!(wanted, taken = budget.connections, "server.memory is too small for server.connections_max");
+    }
+    usize::try_from(wanted.min(budget.connections)).unwrap_or(usize::MAX)
 }
 
 fn limits(config: &Config, budget: Budget) -> Limits {

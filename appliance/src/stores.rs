@@ -9,6 +9,7 @@ use cache::world::Time;
 use rustix::fs::statvfs;
 use shard::fs::filesystem::{Filesystem, Options};
 use shard::ledger::store::RootDirectory;
+use shard::net::conn::OWN_BYTES;
 use shard::policy::FilesystemId;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Memory of the server, cut into its uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budget {
+    /// Connections, by the memory that each has in any case.
+    pub(crate) connections: u64,
     /// The block cache, all cores together.
     pub(crate) cache_bytes: u64,
     /// Requests and replies of one core.
@@ -29,22 +32,30 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Half for the block cache, a quarter for requests and replies, the rest for inodes and the allocator.
+    /// What the process needs in any case comes first. Of the rest, a quarter is for requests and replies, as far as
+    /// they can use it, an eighth for connections, an eighth for inodes, and what is left for the block cache.
     pub(crate) fn of(memory_bytes: u64, cores: usize, filesystems: usize) -> Budget {
         let (cores, filesystems) = (cores.max(1) as u64, filesystems.max(1) as u64);
-        let cache_bytes = memory_bytes / 2;
+        let rest = memory_bytes.saturating_sub(BASE_BYTES).max(memory_bytes / 2);
+        let core_bytes = (rest / 4 / cores).clamp(CORE_BYTES_MIN, CORE_BYTES_MAX);
+        let cache_bytes = (rest - rest / 4).saturating_sub(core_bytes * cores).max(rest / 4);
         let writing = cache_bytes / 4 / cores / filesystems;
         Budget {
+            connections: (rest / 8 / OWN_BYTES as u64).max(1),
             cache_bytes,
-            core_bytes: (memory_bytes / 4 / cores).max(CORE_BYTES_MIN),
-            inodes: (memory_bytes / 8 / INODE_BYTES / filesystems).max(1),
+            core_bytes,
+            inodes: (rest / 8 / INODE_BYTES / filesystems).max(1),
             unwritten_bytes: writing.clamp(UNWRITTEN_BYTES_MIN, UNWRITTEN_BYTES_MAX),
         }
     }
 }
 
+/// The program, its threads, the rings, and what the ledger's writer has under way.
+const BASE_BYTES: u64 = 24 * MIB;
 /// A few requests of 1 MiB have to fit.
-const CORE_BYTES_MIN: u64 = 8 * MIB;
+const CORE_BYTES_MIN: u64 = 6 * MIB;
+/// More would only let those who take no replies keep a core busier.
+const CORE_BYTES_MAX: u64 = 128 * MIB;
 /// An inode's entry in the lock table, with its place in the map.
 const INODE_BYTES: u64 = 512;
 const UNWRITTEN_BYTES_MIN: u64 = 2 * MIB;
@@ -216,7 +227,9 @@ mod tests {
     fn the_parts_of_the_budget_stay_within_the_memory() {
         for (memory, cores, filesystems) in [(64 * MIB, 1, 1), (4 * GIB, 8, 3), (256 * GIB, 128, 40)] {
             let budget = Budget::of(memory, cores, filesystems);
-            let all = budget.cache_bytes
+            let all = BASE_BYTES
+                + budget.connections * OWN_BYTES as u64
+                + budget.cache_bytes
                 + budget.core_bytes * cores as u64
                 + budget.inodes * INODE_BYTES * filesystems as u64;
             assert!(all <= memory, "{memory} {cores} {filesystems}: {budget:?}");

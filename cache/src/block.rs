@@ -405,6 +405,8 @@ pub struct Gather {
     /// Each piece follows the header bytes below its mark.
     pieces: Vec<(usize, Piece)>,
     piece_bytes: usize,
+    /// Bytes that the pieces hold in memory beside those that are sent.
+    surplus_bytes: usize,
     iovecs: Vec<libc::iovec>,
 }
 
@@ -431,10 +433,26 @@ impl Gather {
 
     /// Sends `piece` after everything that is there.
     pub fn push(&mut self, piece: Piece) {
-        if !piece.is_empty() {
-            self.piece_bytes += piece.len();
-            self.pieces.push((self.head.len(), piece));
+        if piece.is_empty() {
+            return;
         }
+        let before = self.pieces.last().and_then(|(_, before)| before.chunk.as_ref());
+        match &piece.chunk {
+            // A chunk stays as a whole for the least of its bytes.
+            Some(chunk) if before.is_none_or(|before| !Arc::ptr_eq(before, chunk)) => {
+                self.surplus_bytes += CHUNK_BYTES - piece.len();
+            }
+            Some(_) => self.surplus_bytes = self.surplus_bytes.saturating_sub(piece.len()),
+            None => {}
+        }
+        self.surplus_bytes += PIECE_BYTES;
+        self.piece_bytes += piece.len();
+        self.pieces.push((self.head.len(), piece));
+    }
+
+    /// Bytes that it holds in memory: those to be sent, and the rest of the chunks that they lie in.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes() + self.surplus_bytes
     }
 
     /// Bytes to be sent.
@@ -445,6 +463,11 @@ impl Gather {
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.bytes() == 0
+    }
+
+    /// Whether it has no memory of its own.
+    pub fn is_bare(&self) -> bool {
+        self.head.capacity() == 0
     }
 
     /// Closes the list for sending.
@@ -464,15 +487,21 @@ impl Gather {
 
     fn clear(&mut self) {
         self.iovecs.clear();
+        self.iovecs.shrink_to(GATHER_KEPT_PIECES);
         self.pieces.clear();
+        self.pieces.shrink_to(GATHER_KEPT_PIECES);
         self.piece_bytes = 0;
+        self.surplus_bytes = 0;
         self.head.clear();
-        self.head.shrink_to(GATHER_KEPT_BYTES);
+        self.head.shrink_to(GATHER_KEPT_HEAD_BYTES);
     }
 }
 
-/// Header capacity that an idle list keeps.
-const GATHER_KEPT_BYTES: usize = 64 * 1024;
+/// What a list that is used again keeps of its header's capacity, and of its lists.
+const GATHER_KEPT_HEAD_BYTES: usize = 32 * 1024;
+const GATHER_KEPT_PIECES: usize = 256;
+/// What a piece costs in the lists.
+const PIECE_BYTES: usize = size_of::<(usize, Piece)>() + 2 * size_of::<libc::iovec>();
 
 fn push_range(iovecs: &mut Vec<libc::iovec>, bytes: &[u8]) {
     if !bytes.is_empty() {
@@ -501,6 +530,11 @@ impl Sending {
                 self.next += 1;
             }
         }
+    }
+
+    /// Bytes that it holds in memory beside those that are sent; see [`Gather::held_bytes`].
+    pub fn surplus_bytes(&self) -> usize {
+        self.gather.surplus_bytes
     }
 
     /// Gives the list back, empty, with its memory.
@@ -696,6 +730,23 @@ mod tests {
         }
         let back: Vec<Blank> = std::iter::from_fn(|| arena.take()).collect();
         assert_eq!(back.len(), 4, "no piece is kept");
+    }
+
+    #[test]
+    fn a_gather_counts_the_chunks_that_its_pieces_keep() {
+        let arena = Arena::new(4 * CHUNK_BYTES);
+        let (one, two) = (filled(&arena, 1), filled(&arena, 2));
+        let mut gather = Gather::new();
+        gather.push(Piece::new(one.clone(), 0, 1));
+        assert!(gather.held_bytes() >= CHUNK_BYTES);
+        gather.push(Piece::new(one, 1, CHUNK_BYTES - 1));
+        assert!(gather.held_bytes() < CHUNK_BYTES + 1000);
+        gather.push(Piece::new(two, 9, 9));
+        gather.push(Piece::zeros(7));
+        assert!((2 * CHUNK_BYTES..2 * CHUNK_BYTES + 1000).contains(&gather.held_bytes()));
+        let sending = gather.seal();
+        assert_eq!(sending.surplus_bytes(), 2 * CHUNK_BYTES + 7 + 4 * PIECE_BYTES - sending.remaining());
+        assert_eq!(sending.reuse().held_bytes(), 0);
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub trait World {
     fn monotonic(&self) -> Duration;
     /// Completes after `duration`.
     fn sleep(&self, duration: Duration) -> LocalFuture<()>;
+    /// Completes after whatever is ready on this core by now has had its turn.
+    fn pause(&self) -> LocalFuture<()> {
+        self.sleep(Duration::ZERO)
+    }
     /// Runs `task` on this core.
     fn spawn(&self, task: LocalFuture<()>);
     /// 64 unpredictable bits.

@@ -54,6 +54,11 @@ impl std::fmt::Display for RecordError {
 
 impl std::error::Error for RecordError {}
 
+/// Whether the mark at the start of `received` says that its fragment is the record's last.
+pub fn is_last_fragment(received: &[u8]) -> bool {
+    received.first().is_some_and(|&byte| byte & 0x80 != 0)
+}
+
 /// Looks for a record at the start of `received`. A complete one of several fragments is joined in place;
 /// an incomplete one is left as it is.
 #[inline]

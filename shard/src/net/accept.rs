@@ -3,7 +3,8 @@
 //!
 //! Caller: [`super::server`]. Promises: a connection beyond a limit is closed at once; what a
 //! connection counts is given back when its [`Seat`] is dropped; an exhausted descriptor table slows
-//! it down and does not end it.
+//! it down and does not end it. However fast connections come, serving goes first: its thread is
+//! [`NICE`], and it leaves them in the socket while a core has [`WAITING_MAX`] to open.
 
 use super::core::Letter;
 use super::mailbox::Mailbox;
@@ -104,6 +105,8 @@ impl Acceptor {
 
     /// Accepts until it is told to stop. The listening sockets are closed when it returns.
     pub(crate) fn run(mut self) {
+        // Where it stays as it is, a flood of connections takes more from the cores.
+        let _ = rustix::process::nice(NICE);
         while !self.stop.load(Ordering::Acquire) {
             let ready = self.wait();
             for index in ready {
@@ -125,6 +128,9 @@ impl Acceptor {
     /// Accepts what waits at a listener, at most [`BURST_MAX`], so that the others get their turn.
     fn accept(&mut self, index: usize) {
         for _ in 0..BURST_MAX {
+            if self.places.iter().any(|place| place.mailbox.len() >= WAITING_MAX) {
+                return std::thread::sleep(CROWDED_PAUSE);
+            }
             match self.listeners[index].accept() {
                 Ok((stream, peer)) => self.place(stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -191,6 +197,12 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 /// Connections accepted from one listener before the next is looked at.
 const BURST_MAX: usize = 64;
+/// Letters before a core, beyond which connections wait in the listening socket.
+const WAITING_MAX: usize = 64;
+/// Rest while a core has as many.
+const CROWDED_PAUSE: Duration = Duration::from_millis(1);
+/// How much the acceptor's thread steps back from the cores' threads.
+const NICE: i32 = 10;
 /// Rest when the kernel has no descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 

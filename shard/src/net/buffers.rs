@@ -1,9 +1,11 @@
-//! Receive buffers of a core: small ones for everybody, large ones for records under way.
+//! Memory that a core's connections take in turn: receive buffers, small ones for everybody and large
+//! ones for records under way, and lists of replies.
 //!
-//! Caller: a connection's reader. Last in, first out: the buffer used last is the one whose memory
+//! Callers: a connection's reader and writer. Last in, first out: the buffer used last is the one whose memory
 //! is in the processor's cache. Nothing is allocated by a length that a peer claims: a buffer grows
 //! by a factor over what has arrived, and is exchanged for a large one only where one lies idle.
 
+use cache::block::Gather;
 use std::cell::RefCell;
 
 /// Bytes of a small buffer: what an idle connection holds.
@@ -13,23 +15,26 @@ const GROWTH: usize = 4;
 /// Idle buffers kept of each size.
 const SMALL_KEPT_MAX: usize = 256;
 const LARGE_KEPT_MAX: usize = 256;
+/// Idle lists of replies kept.
+const LISTS_KEPT_MAX: usize = 32;
 
-/// The idle receive buffers of a core.
-#[derive(Debug)]
+/// The idle receive buffers and lists of a core.
 pub(crate) struct Buffers {
     small: RefCell<Vec<Vec<u8>>>,
     large: RefCell<Vec<Vec<u8>>>,
+    lists: RefCell<Vec<Gather>>,
     large_bytes: usize,
     large_kept_max: usize,
 }
 
 impl Buffers {
-    /// No buffers yet; the large ones have `large_bytes` bytes. At most `budget_bytes` of them are
-    /// kept: idle ones are used before others are made, so idle and used ones stay within it.
-    pub(crate) fn new(large_bytes: usize, budget_bytes: usize) -> Buffers {
+    /// No buffers yet; the large ones have `large_bytes` bytes. Those kept idle take at most
+    /// `kept_bytes_max`, or are one.
+    pub(crate) fn new(large_bytes: usize, kept_bytes_max: usize) -> Buffers {
         assert!(large_bytes >= SMALL_BYTES * 2);
-        let large_kept_max = (budget_bytes / large_bytes).clamp(1, LARGE_KEPT_MAX);
-        Buffers { small: RefCell::default(), large: RefCell::default(), large_bytes, large_kept_max }
+        let large_kept_max = (kept_bytes_max / large_bytes).clamp(1, LARGE_KEPT_MAX);
+        let (small, large, lists) = Default::default();
+        Buffers { small, large, lists, large_bytes, large_kept_max }
     }
 
     /// An empty small buffer.
@@ -37,11 +42,35 @@ impl Buffers {
         self.small.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
     }
 
-    /// A buffer with what `full` holds from `head` on and room for more of one record.
-    pub(crate) fn grown(&self, full: Vec<u8>, head: usize) -> Vec<u8> {
+    /// Bytes that the buffer for a record of `wanted` bytes will come to take.
+    pub(crate) fn growth(&self, wanted: usize) -> usize {
+        if self.large.borrow().is_empty() {
+            self.grown_bytes(0).max(wanted).min(self.large_bytes)
+        } else {
+            self.large_bytes
+        }
+    }
+
+    /// An empty list of replies, with memory where one lies idle.
+    pub(crate) fn list(&self) -> Gather {
+        self.lists.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a list that is empty again.
+    pub(crate) fn give_back_list(&self, list: Gather) {
+        let mut lists = self.lists.borrow_mut();
+        if lists.len() < LISTS_KEPT_MAX {
+            lists.push(list);
+        }
+    }
+
+    /// A buffer of at most `bytes_max` bytes with what `full` holds from `head` on and room for more
+    /// of one record.
+    pub(crate) fn grown(&self, full: Vec<u8>, head: usize, bytes_max: usize) -> Vec<u8> {
         let arrived = full.get(head..).unwrap_or_default();
-        let idle = self.large.borrow_mut().pop();
-        let mut buffer = idle.unwrap_or_else(|| Vec::with_capacity(self.grown_bytes(arrived.len())));
+        let idle = if bytes_max >= self.large_bytes { self.large.borrow_mut().pop() } else { None };
+        let fresh = || Vec::with_capacity(self.grown_bytes(arrived.len()).min(bytes_max));
+        let mut buffer = idle.unwrap_or_else(fresh);
         buffer.extend_from_slice(arrived);
         self.give_back(full);
         buffer
@@ -62,6 +91,11 @@ impl Buffers {
         if list.len() < kept_max {
             list.push(buffer);
         }
+    }
+
+    /// Lets go of the large ones that lie idle.
+    pub(crate) fn trim(&self) {
+        self.large.take();
     }
 
     /// Bytes of a large buffer.
@@ -85,7 +119,7 @@ mod tests {
         let buffers = Buffers::new(LARGE, 8 * LARGE);
         let mut buffer = buffers.small();
         buffer.resize(SMALL_BYTES, 7);
-        let grown = buffers.grown(buffer, 10);
+        let grown = buffers.grown(buffer, 10, LARGE);
         assert_eq!(grown.capacity(), 4 * SMALL_BYTES);
         assert_eq!(grown, [7].repeat(SMALL_BYTES - 10));
     }
@@ -94,12 +128,26 @@ mod tests {
     fn growth_ends_at_the_large_size_and_an_idle_one_is_taken_first() {
         let buffers = Buffers::new(LARGE, 8 * LARGE);
         let full = vec![1; LARGE / 2];
-        let large = buffers.grown(full, 0);
+        let large = buffers.grown(full, 0, LARGE);
         assert_eq!(large.capacity(), LARGE);
         buffers.give_back(large);
-        let taken = buffers.grown(buffers.small(), 0);
+        let taken = buffers.grown(buffers.small(), 0, LARGE);
         assert_eq!(taken.capacity(), LARGE);
         assert!(taken.is_empty());
+    }
+
+    #[test]
+    fn a_buffer_grows_no_further_than_it_may_and_its_growth_is_told_before() {
+        let buffers = Buffers::new(LARGE, 8 * LARGE);
+        assert_eq!(buffers.growth(SMALL_BYTES + 1), 4 * SMALL_BYTES);
+        assert_eq!(buffers.growth(5 * SMALL_BYTES), 5 * SMALL_BYTES);
+        assert_eq!(buffers.growth(usize::MAX), LARGE);
+        let grown = buffers.grown(vec![1; 4 * SMALL_BYTES], 0, 5 * SMALL_BYTES);
+        assert_eq!(grown.capacity(), 5 * SMALL_BYTES);
+        buffers.give_back(Vec::with_capacity(LARGE));
+        assert_eq!(buffers.growth(1), LARGE, "an idle one is there to be taken");
+        buffers.trim();
+        assert_eq!(buffers.growth(1), 4 * SMALL_BYTES);
     }
 
     #[test]

@@ -3,14 +3,17 @@
 //! Caller: [`super::core`] opens it with a socket that the acceptor handed over. Each complete
 //! record of the receive buffer is served before the next read; the replies of a turn leave in one
 //! vectored send. Record marking: RFC 5531 11.
-//! Promises: bounded requests, reply bytes and memory; a peer that stalls in the middle of a record,
-//! or does not take its replies, is closed after a stated time; what is counted is released by drop.
+//! Promises: bounded requests, reply bytes and memory, looked at before a call is served; a connection
+//! that has much to do gives way to the others after [`TURN_NANOS`]; a peer that stalls in the middle
+//! of a record, or does not take its replies, is closed after a stated time; what is counted is
+//! released by drop.
 
 use super::accept::Seat;
+use super::buffers::SMALL_BYTES;
 use super::core::Core;
 use super::dispatch;
 use super::gate::Gate;
-use super::reply::{Ended, Reply};
+use super::reply::{Ended, Memory, Reply};
 use super::socket::{Close, Receive, Socket, Transmit};
 use cache::block::Gather;
 use cache::world::LocalFuture;
@@ -23,6 +26,19 @@ use wire::record::{self, RecordError, Step};
 
 /// Longest call in bytes: a WRITE of 1 MiB and its header, with room.
 pub const RECORD_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+/// Memory that a connection has in any case: its buffer, its tasks, and one small call. The core's
+/// budget is not for it; the number of connections is limited.
+pub const OWN_BYTES: usize = SMALL_BYTES + TASKS_BYTES + SMALL_CALL_BYTES;
+const TASKS_BYTES: usize = 4096;
+/// A connection that holds nothing is always served a call that needs no more than this, with its
+/// reply: others that hold all they can do not stop it.
+const SMALL_CALL_BYTES: usize = 8192;
+/// Memory of a request that waits, beside its call and its answer.
+const TICKET_BYTES: usize = 1024;
+/// Calls that need no more than this, with their replies, are not looked at while there is as much room.
+const AMPLE_BYTES: usize = 4 << 20;
+/// How long a connection's calls are served while others wait.
+const TURN_NANOS: u64 = 100_000;
 /// Bytes by which a slow record or reply counts as moving.
 const PROGRESS_BYTES: usize = 64 * 1024;
 
@@ -103,30 +119,35 @@ async fn read(connection: Rc<Connection>, mut receiver: impl Receive) {
 
 /// Serves every complete record that was received, and says how many bytes the next one misses.
 async fn serve(connection: &Rc<Connection>, input: &mut Input) -> Result<usize, RecordError> {
-    let mut since = connection.core.nanos();
+    let core = &connection.core;
+    let mut since = core.nanos();
+    let mut turn_ends = since + TURN_NANOS;
     let missing = loop {
-        if !connection.is_roomy() {
-            connection.flush();
-            connection.wait_for_room().await;
-            since = connection.core.nanos();
-        }
-        match input.next_record() {
-            Ok(Some(message)) if connection.is_open() => {
-                since = dispatch::serve(connection, message, since);
-                if let Some(room) = connection.held_until.take() {
-                    input.put_back();
-                    connection.wait_for(room).await;
-                }
-            }
+        let body = match input.next_record() {
+            Ok(Some(body)) if connection.is_open() => body,
             Ok(_) => break input.missing,
             Err(broken) => {
-                connection.core.stats.dropped.add(1);
+                core.stats.dropped.add(1);
                 connection.flush();
                 return Err(broken);
             }
+        };
+        if since > turn_ends || !connection.has_room_for(input.message(&body)) {
+            core.rest();
+            connection.flush();
+            core.wait_for_turn().await;
+            connection.wait_for_room(input.message(&body)).await;
+            since = core.nanos();
+            turn_ends = since + TURN_NANOS;
+        }
+        while connection.is_open() {
+            since = dispatch::serve(connection, input.message(&body), since);
+            let Some(room) = connection.held_until.take() else { break };
+            connection.wait_for(room).await;
+            since = core.nanos();
         }
     };
-    connection.core.rest();
+    core.rest();
     connection.flush();
     Ok(missing)
 }
@@ -157,13 +178,12 @@ async fn receive(connection: &Connection, receiver: &mut impl Receive, input: &m
 
 /// The writer's task.
 async fn write(connection: Rc<Connection>, mut sender: impl Transmit) {
-    let mut spare = Gather::new();
     loop {
         connection.has_replies.until(|| !connection.replies.borrow().is_empty() || connection.is_drained()).await;
         if connection.is_closed() || connection.replies.borrow().is_empty() {
             break;
         }
-        let mut sending = connection.replies.replace(spare).seal();
+        let mut sending = connection.replies.take().seal();
         connection.sending.start(connection.core.seconds());
         while sending.remaining() > 0 {
             let (result, rest) = sender.send(sending).await;
@@ -177,7 +197,8 @@ async fn write(connection: Rc<Connection>, mut sender: impl Transmit) {
             }
         }
         connection.sending.stop();
-        spare = sending.reuse();
+        connection.release(sending.surplus_bytes());
+        connection.core.buffers.give_back_list(sending.reuse());
     }
     connection.close();
 }
@@ -187,11 +208,14 @@ impl Connection {
     /// Returns its bytes.
     pub(crate) fn append(&self, write: impl FnOnce(&mut Reply<'_>)) -> usize {
         let mut replies = self.replies.borrow_mut();
-        let before = replies.bytes();
-        write(&mut Reply::new(&mut replies));
-        let bytes = replies.bytes() - before;
-        self.hold(bytes);
-        bytes
+        if replies.is_bare() {
+            *replies = self.core.buffers.list();
+        }
+        let (bytes, held) = (replies.bytes(), replies.held_bytes());
+        let memory = if self.core.room() < AMPLE_BYTES { Memory::Tight } else { Memory::Ample };
+        write(&mut Reply::new(&mut replies, memory));
+        self.hold(replies.held_bytes() - held);
+        replies.bytes() - bytes
     }
 
     /// Wakes the writer's task if there is something to send.
@@ -217,22 +241,36 @@ impl Connection {
     fn release(&self, bytes: usize) {
         self.held.set(self.held.get().saturating_sub(bytes));
         self.core.release(bytes);
-        if self.is_roomy() {
-            self.has_room.notify();
-        }
+        self.has_room.notify();
     }
 
-    /// Whether another request may be served.
+    /// Whether this call may be served now.
     #[inline]
-    fn is_roomy(&self) -> bool {
+    fn has_room_for(&self, message: &[u8]) -> bool {
         let limits = &self.core.limits;
-        self.requests.get() < limits.requests_max && self.held.get() < limits.connection_bytes_max
+        let room = self.core.room();
+        let left = room.min(limits.connection_bytes_max).saturating_sub(self.held.get());
+        self.requests.get() < limits.requests_max
+            && (left >= AMPLE_BYTES || {
+                let bytes = message.len() + dispatch::reply_bytes_max(message);
+                // A connection that holds nothing may also do what alone is more than its limit.
+                bytes <= left || (self.is_quiet() && bytes <= room.max(SMALL_CALL_BYTES))
+            })
     }
 
-    async fn wait_for_room(&self) {
+    /// Waits until this call may be served: for the connection's own replies to leave, and then for
+    /// memory of the core.
+    async fn wait_for_room(&self, message: &[u8]) {
+        if self.has_room_for(message) {
+            return;
+        }
         self.core.stats.stalls.add(1);
         self.receiving.stop();
-        self.has_room.until(|| self.is_roomy() || !self.is_open()).await;
+        let has_room = || self.has_room_for(message) || !self.is_open();
+        while !has_room() {
+            self.has_room.until(|| has_room() || self.is_quiet()).await;
+            self.core.wait_for_memory(has_room).await;
+        }
     }
 
     /// The call that is being served waits for `room` in the receive buffer.
@@ -249,12 +287,9 @@ impl Connection {
         room.await;
     }
 
-    /// Waits while the core has no memory for more. The peer is not to blame for that time.
-    async fn wait_for_budget(&self) {
-        if !self.core.is_in_budget() {
-            self.receiving.stop();
-            self.core.wait_for_budget(|| !self.is_open()).await;
-        }
+    /// Neither requests under way nor replies to be sent.
+    fn is_quiet(&self) -> bool {
+        self.requests.get() == 0 && self.held.get() == 0
     }
 
     fn is_open(&self) -> bool {
@@ -290,7 +325,6 @@ impl Connection {
     fn wake(&self) {
         self.has_room.notify();
         self.has_replies.notify();
-        self.core.has_budget.notify();
     }
 
     /// Closes it when its peer has stalled or been idle for too long.
@@ -298,8 +332,7 @@ impl Connection {
         let limits = &self.core.limits;
         let stalled = self.receiving.is_over(seconds, limits.record_stall_secs)
             || self.sending.is_over(seconds, limits.send_stall_secs);
-        let quiet = self.requests.get() == 0 && self.held.get() == 0;
-        let idle = quiet && seconds.saturating_sub(self.active.get()) > limits.idle_secs;
+        let idle = self.is_quiet() && seconds.saturating_sub(self.active.get()) > limits.idle_secs;
         if stalled {
             self.core.stats.dropped.add(1);
         }
@@ -330,6 +363,7 @@ pub struct Ticket {
 impl Ticket {
     /// A ticket for a request that holds `bytes` bytes, its answer included as far as it is known.
     pub(crate) fn new(connection: &Rc<Connection>, row: usize, xid: u32, since: u64, bytes: usize) -> Ticket {
+        let bytes = bytes + TICKET_BYTES;
         connection.requests.set(connection.requests.get() + 1);
         connection.hold(bytes);
         connection.core.stats.in_flight.rise(1);
@@ -368,10 +402,6 @@ struct Input {
     buffer: Vec<u8>,
     /// Where the next record begins.
     head: usize,
-    /// The body of the last record.
-    body: Range<usize>,
-    /// It is to be served again.
-    is_held: bool,
     /// Bytes that the record at `head` misses.
     missing: usize,
     /// Bytes of the core's budget that the large buffer stands for.
@@ -381,43 +411,39 @@ struct Input {
 impl Input {
     fn new(core: Rc<Core>) -> Input {
         let buffer = core.buffers.small();
-        Input { core, buffer, head: 0, body: 0..0, is_held: false, missing: 0, reserved: 0 }
+        Input { core, buffer, head: 0, missing: 0, reserved: 0 }
     }
 
     fn is_empty(&self) -> bool {
         self.head >= self.buffer.len()
     }
 
-    /// The next complete record.
-    fn next_record(&mut self) -> Result<Option<&[u8]>, RecordError> {
-        if std::mem::take(&mut self.is_held) {
-            return Ok(self.buffer.get(self.body.clone()));
-        }
-        let received = self.buffer.get_mut(self.head..).unwrap_or_default();
+    /// Where the next complete record is; see [`Input::message`].
+    fn next_record(&mut self) -> Result<Option<Range<usize>>, RecordError> {
+        let head = self.head;
+        let received = self.buffer.get_mut(head..).unwrap_or_default();
         match record::next_record(received, RECORD_BYTES_MAX)? {
             Step::More { missing } => {
                 self.missing = missing;
                 Ok(None)
             }
             Step::Record { body, consumed } => {
-                self.body = self.head + body.start..self.head + body.end;
                 self.head += consumed;
-                Ok(received.get(body))
+                Ok(Some(head + body.start..head + body.end))
             }
         }
     }
 
-    /// The last record is the next one. Its fragments are joined already, so its body is all that is left.
-    fn put_back(&mut self) {
-        self.is_held = true;
+    /// A record that was found; it stays until there is room to be made.
+    fn message(&self, body: &Range<usize>) -> &[u8] {
+        self.buffer.get(body.clone()).unwrap_or_default()
     }
 
-    /// Makes room in the buffer for more of the record that misses `missing` bytes. While the core's
-    /// budget is spent it waits. `false` when the record can never fit.
+    /// Makes room in the buffer for more of the record that misses `missing` bytes. Where that takes a
+    /// larger one it waits for the memory. `false` when the record can never fit.
     async fn make_room(&mut self, connection: &Connection, missing: usize) -> bool {
         if self.is_empty() {
             self.rest();
-            connection.wait_for_budget().await;
             return true;
         }
         let arrived = self.buffer.len() - self.head;
@@ -433,15 +459,30 @@ impl Input {
         if self.buffer.capacity() >= self.core.buffers.large_bytes() {
             return false;
         }
-        if self.reserved == 0 {
-            connection.wait_for_budget().await;
-            self.reserved = self.core.buffers.large_bytes();
-            self.core.hold(self.reserved);
-        }
+        self.reserve(connection, wanted).await;
         let full = std::mem::take(&mut self.buffer);
-        self.buffer = self.core.buffers.grown(full, self.head);
+        self.buffer = self.core.buffers.grown(full, self.head, self.reserved);
         self.head = 0;
         true
+    }
+
+    /// Takes from the core's budget what the record at `head` will need in the end: whoever has begun
+    /// to read one does not wait for memory in the middle of it.
+    async fn reserve(&mut self, connection: &Connection, wanted: usize) {
+        let is_last = record::is_last_fragment(self.buffer.get(self.head..).unwrap_or_default());
+        let wanted = if is_last { wanted } else { usize::MAX };
+        let core = self.core.clone();
+        if self.reserved == 0 {
+            // The peer is not to blame for the time. It is where it holds memory while it waits.
+            connection.receiving.stop();
+        }
+        let missing = || core.buffers.growth(wanted).saturating_sub(self.reserved);
+        let has_room = || core.room() >= missing() || !connection.is_open();
+        core.stats.stalls.add(u64::from(!has_room()));
+        core.wait_for_memory(has_room).await;
+        let bytes = missing();
+        core.hold(bytes);
+        self.reserved += bytes;
     }
 
     /// Everything is served: a large buffer goes back to the core.

@@ -10,9 +10,10 @@ use cache::world::{LocalFuture, Time, World};
 use futures_util::task::{ArcWake, waker};
 use monoio::buf::IoVecBuf;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use wire::rpc::{CallHeader, OpaqueAuth};
 use wire::xdr::encode_vec;
@@ -22,6 +23,9 @@ use wire::xdr::encode_vec;
 struct HandWorld {
     tasks: RefCell<Vec<(Arc<Flag>, LocalFuture<()>)>>,
     fresh: RefCell<Vec<LocalFuture<()>>>,
+    nanos: Cell<u64>,
+    /// What each look at the clock takes.
+    call_nanos: Cell<u64>,
 }
 
 struct Flag(AtomicBool);
@@ -34,7 +38,14 @@ impl ArcWake for Flag {
 
 impl HandWorld {
     fn run(&self) {
+        self.run_until(|| false);
+    }
+
+    fn run_until(&self, is_enough: impl Fn() -> bool) {
         for _ in 0..POLLS_MAX {
+            if is_enough() {
+                return;
+            }
             let fresh = self.fresh.take();
             let flag = || Arc::new(Flag(AtomicBool::new(true)));
             self.tasks.borrow_mut().extend(fresh.into_iter().map(|task| (flag(), task)));
@@ -65,7 +76,18 @@ impl World for HandWorld {
         Time::default()
     }
     fn monotonic(&self) -> Duration {
-        Duration::ZERO
+        self.nanos.set(self.nanos.get() + self.call_nanos.get());
+        Duration::from_nanos(self.nanos.get())
+    }
+    fn pause(&self) -> LocalFuture<()> {
+        let mut rounds = 0..1;
+        Box::pin(poll_fn(move |cx| match rounds.next() {
+            Some(_) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        }))
     }
     fn sleep(&self, _: Duration) -> LocalFuture<()> {
         Box::pin(std::future::pending())
@@ -325,12 +347,71 @@ fn a_spent_budget_stops_reading_and_a_freed_one_goes_on() {
     let pipe = lab.connect();
     lab.core.hold(1000);
     lab.send(&pipe, &null());
+    assert_eq!(pipe.from_server.borrow_mut().drain(..).len(), NULL_REPLY, "a small call is always served");
+    let large = marked(&[&null()[4..], &[5; SMALL_CALL_BYTES]].concat());
+    lab.send(&pipe, &large);
     let receives = pipe.receives.get();
     lab.send(&pipe, &null());
     assert_eq!(pipe.receives.get(), receives, "not read while nothing is free");
+    assert!(pipe.from_server.borrow().is_empty(), "nor answered");
     lab.core.release(1000);
     lab.world.run();
     assert_eq!(pipe.from_server.borrow().len(), 2 * NULL_REPLY);
+}
+
+#[test]
+fn many_that_take_no_replies_leave_room_for_one_that_does() {
+    let limits = Limits { core_bytes_max: 64 << 10, ..Limits::default() };
+    let lab = Lab::new(limits);
+    let greedy: Vec<_> = (0..200).map(|_| lab.connect()).collect();
+    for pipe in &greedy {
+        pipe.window.set(0);
+        lab.send(pipe, &null().repeat(700));
+    }
+    let held = lab.core.stats.bytes_held.value() as usize;
+    assert!(held <= limits.core_bytes_max + greedy.len() * SMALL_CALL_BYTES, "{held}");
+    let honest = lab.connect();
+    for count in 1..=10 {
+        lab.send(&honest, &null());
+        assert_eq!(honest.from_server.borrow().len(), count * NULL_REPLY);
+    }
+    lab.wait(61);
+    assert!(greedy.iter().all(|pipe| pipe.broken.get()));
+    assert_eq!(lab.core.stats.bytes_held.value(), 0);
+    assert_eq!(lab.core.stats.connections.value(), 1);
+}
+
+#[test]
+fn half_records_do_not_take_the_memory_that_other_records_need() {
+    let limits = Limits { core_bytes_max: 16 << 20, ..Limits::default() };
+    let lab = Lab::new(limits);
+    let half = [&(RECORD_BYTES_MAX as u32 | (1 << 31)).to_be_bytes()[..], &[0; 40 << 10]].concat();
+    let greedy: Vec<_> = (0..100).map(|_| lab.connect()).collect();
+    greedy.iter().for_each(|pipe| lab.send(pipe, &half));
+    let held = lab.core.stats.bytes_held.value() as usize;
+    assert!(held <= limits.core_bytes_max, "{held}");
+    let honest = lab.connect();
+    let write = marked(&[&null()[4..], &[5; 64 << 10]].concat());
+    lab.send(&honest, &write);
+    assert_eq!(honest.from_server.borrow().len(), NULL_REPLY);
+    lab.wait(1000);
+    assert_eq!(lab.core.stats.bytes_held.value(), 0);
+}
+
+#[test]
+fn a_long_burst_gives_way_to_others_and_goes_on() {
+    let lab = Lab::default();
+    let (burst, other) = (lab.connect(), lab.connect());
+    lab.world.call_nanos.set(TURN_NANOS / 10);
+    burst.to_server.borrow_mut().extend(null().repeat(600));
+    burst.changed.notify();
+    other.to_server.borrow_mut().extend(null());
+    other.changed.notify();
+    lab.world.run_until(|| !other.from_server.borrow().is_empty());
+    let ahead = burst.from_server.borrow().len() / NULL_REPLY;
+    assert!(ahead <= 24, "{ahead} calls of the burst came first");
+    lab.world.run();
+    assert_eq!(burst.from_server.borrow().len(), 600 * NULL_REPLY);
 }
 
 #[test]

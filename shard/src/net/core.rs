@@ -1,14 +1,15 @@
 //! One core: a pinned thread, its event loop, and everything that lives on it alone.
 //!
 //! Caller: [`super::server`] starts the thread ([`run`]). Other threads reach a core through its
-//! [`Mailbox`] only. When the memory for requests and replies is spent, the core stops reading
-//! sockets until some is free again.
+//! [`Mailbox`] only. The memory for requests and replies is shared by rule: a connection may hold a
+//! quarter of what is free at the moment, and always one small call. Whoever has much to do waits in line after a while: one of those in the line
+//! goes on each time the event loop comes around, so that the others wait for one of them at most.
 
 use super::accept::Incoming;
 use super::buffers::Buffers;
 use super::conn::{self, Connection, RECORD_BYTES_MAX};
 use super::dispatch;
-use super::gate::Gate;
+use super::gate::{Gate, Line};
 use super::handle::HandleKey;
 use super::mailbox::Mailbox;
 use super::peers::{FlushAsk, Peers};
@@ -78,8 +79,8 @@ pub struct Limits {
     /// Bytes of requests under way and unsent replies of one connection; at the limit it is not
     /// read. One request and its reply may go beyond.
     pub connection_bytes_max: usize,
-    /// The same for all connections of a core, their large receive buffers included. The 32 KiB
-    /// that an idle connection holds are not.
+    /// The same for all connections of a core, their large receive buffers included. The
+    /// [`conn::OWN_BYTES`] that a connection has in any case are not. One reply may go beyond.
     pub core_bytes_max: usize,
     /// A record that was begun must make progress within this time.
     pub record_stall_secs: u32,
@@ -121,8 +122,12 @@ pub struct Core {
     /// Sorted by id.
     shares: Vec<Share>,
     peers: Option<Rc<Peers>>,
-    /// Readers wait here while the budget is spent.
-    pub(crate) has_budget: Gate,
+    /// Readers wait here for memory.
+    has_memory: Line,
+    /// Readers that had their turn wait here for another.
+    turns: Line,
+    /// A task leads the line of turns.
+    turning: Cell<bool>,
     /// Seconds since the core started, counted by its own timer from 1 on.
     seconds: Cell<u32>,
     roster: RefCell<Roster>,
@@ -148,10 +153,12 @@ impl Core {
             exports: RefCell::new(ExportsView::new(exports)),
             handles,
             mounts: Arc::default(),
-            buffers: Buffers::new(BUFFER_BYTES, limits.core_bytes_max),
+            buffers: Buffers::new(BUFFER_BYTES, limits.core_bytes_max / IDLE_BUFFERS_SHARE),
             shares: Vec::new(),
             peers: None,
-            has_budget: Gate::default(),
+            has_memory: Line::default(),
+            turns: Line::default(),
+            turning: Cell::new(false),
             seconds: Cell::new(1),
             roster: RefCell::default(),
             stop: RefCell::new(None),
@@ -186,20 +193,46 @@ impl Core {
     /// Gives memory back to the budget.
     pub(crate) fn release(&self, bytes: usize) {
         self.stats.bytes_held.fall(bytes as u64);
-        if self.is_in_budget() {
-            self.has_budget.notify();
+        if bytes > 0 && !self.has_memory.is_empty() {
+            self.has_memory.next();
         }
     }
 
-    /// Waits while the budget is spent, or until there is nothing to wait for any more.
-    pub(crate) async fn wait_for_budget(&self, is_over: impl Fn() -> bool) {
-        self.stats.stalls.add(1);
-        self.has_budget.until(|| self.is_in_budget() || is_over()).await;
+    /// What one connection may hold now: a share of what is free, and all of it while nobody holds any.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        let held = self.stats.bytes_held.value() as usize;
+        let free = self.limits.core_bytes_max.saturating_sub(held);
+        if held == 0 { usize::MAX } else { free / ROOM_SHARE }
     }
 
-    /// Whether there is memory for more requests and replies.
-    pub(crate) fn is_in_budget(&self) -> bool {
-        self.stats.bytes_held.value() < self.limits.core_bytes_max as u64
+    /// Waits for memory until there is enough.
+    pub(crate) async fn wait_for_memory(&self, is_enough: impl Fn() -> bool) {
+        if is_enough() {
+            return;
+        }
+        self.buffers.trim();
+        while !is_enough() {
+            self.has_memory.wait().await;
+        }
+        // What was given back may do for the next one too.
+        self.has_memory.next();
+    }
+
+    /// Waits until the event loop has come around and those before in the line have had their turn.
+    pub(crate) async fn wait_for_turn(self: &Rc<Core>) {
+        if !self.turning.replace(true) {
+            self.world.spawn(Box::pin(self.clone().take_turns()));
+        }
+        self.turns.wait().await;
+    }
+
+    async fn take_turns(self: Rc<Core>) {
+        while !self.turns.is_empty() {
+            self.world.pause().await;
+            self.turns.next();
+        }
+        self.turning.set(false);
     }
 
     /// Enters a connection; the key is given back to [`Core::dismiss`].
@@ -222,6 +255,7 @@ impl Core {
         for connection in self.connections() {
             connection.expire(seconds);
         }
+        self.has_memory.all();
         self.rest();
     }
 
@@ -235,6 +269,7 @@ impl Core {
         for connection in self.connections() {
             connection.drain();
         }
+        self.has_memory.all();
     }
 
     /// Answers what was read for as long as `drain`, then ends all connections.
@@ -257,6 +292,7 @@ impl Core {
         for connection in self.connections() {
             connection.close();
         }
+        self.has_memory.all();
     }
 
     /// Those that are open.
@@ -279,16 +315,20 @@ impl Core {
                     // A core that cannot hear the bell looks by itself.
                     self.world.sleep(DEAF_PAUSE).await;
                 }
+            } else {
+                self.world.pause().await;
             }
         }
     }
 
-    /// Takes all that is in the mailbox, or was left beside it.
+    /// Takes what is in the mailbox, or was left beside it: at most so many letters that the connections get
+    /// their turn.
     pub(crate) fn look(self: &Rc<Core>, mailbox: &Mailbox<Letter>) -> ControlFlow<()> {
         if mailbox.was_called() {
             self.shares.iter().for_each(|share| share.fs.port.deliver());
         }
-        while let Some(letter) = mailbox.take() {
+        for _ in 0..LETTERS_A_TURN {
+            let Some(letter) = mailbox.take() else { break };
             self.open_letter(letter)?;
         }
         ControlFlow::Continue(())
@@ -297,7 +337,7 @@ impl Core {
     fn open_letter(self: &Rc<Core>, letter: Letter) -> ControlFlow<()> {
         match letter {
             Letter::Connection(Incoming { stream, peer, seat }) => {
-                // Without a descriptor for it the connection is dropped here, and the client tries again.
+                // Without a descriptor for it, the connection is dropped here, and the client tries again.
                 if conn::open(self, stream, peer, seat).is_err() {
                     self.stats.dropped.add(1);
                 }
@@ -454,6 +494,12 @@ impl Roster {
 
 /// A receive buffer for the longest record, with all its marks.
 const BUFFER_BYTES: usize = RECORD_BYTES_MAX + wire::record::MARK_BYTES * wire::record::FRAGMENTS_MAX;
+/// One connection may hold this part of the memory that is free.
+const ROOM_SHARE: usize = 4;
+/// Idle receive buffers may take this part of the memory.
+const IDLE_BUFFERS_SHARE: usize = 8;
+/// Letters that are opened before the connections have their turn.
+const LETTERS_A_TURN: usize = 8;
 /// Operations in the ring of the event loop between two turns; more are submitted early.
 const RING_ENTRIES: u32 = 4096;
 /// Operations of the disk ring that the kernel works on at a time.

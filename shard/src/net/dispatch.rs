@@ -119,6 +119,20 @@ pub(crate) fn serve(connection: &Rc<Connection>, message: &[u8], since: u64) -> 
     }
 }
 
+/// Most bytes of the reply to this record, its mark included.
+pub(crate) fn reply_bytes_max(message: &[u8]) -> usize {
+    let mut args = Reader::new(message);
+    let Ok(header) = CallHeader::parse(&mut args) else { return REFUSAL_BYTES_MAX };
+    let Ok((_, row)) = route(&header) else { return REFUSAL_BYTES_MAX };
+    match header.program {
+        wire::nfs3::PROGRAM => nfs3::reply_bytes_max(row, header.procedure, &args),
+        _ => row.reply_max,
+    }
+}
+
+/// A reply that refuses a call.
+const REFUSAL_BYTES_MAX: usize = 64;
+
 /// Runs a procedure and counts it. Returns the time after.
 #[inline]
 fn execute(procedure: &Row, call: &Call<'_>, message_bytes: usize) -> u64 {

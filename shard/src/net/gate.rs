@@ -1,9 +1,11 @@
 //! Waiting on one core for something that another task of the same core changes.
 //!
-//! Callers: a connection's reader (for room) and writer (for replies). Costs nothing while nobody
+//! Callers: a connection's reader (for room, memory and its turn) and writer (for replies). Costs nothing while nobody
 //! waits. Cancel-safe: a waiter that is dropped leaves a waker behind that does nothing.
 
+use futures_channel::oneshot;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
@@ -55,9 +57,63 @@ impl Gate {
     }
 }
 
+/// Where tasks of one core wait in a line: each [`Line::next`] lets the first one go.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
+}
+
+impl Line {
+    /// Waits at the end of the line.
+    pub(crate) async fn wait(&self) {
+        let (go, turn) = oneshot::channel();
+        self.waiting.borrow_mut().push_back(go);
+        // The other end is dropped with the line alone.
+        let _ = turn.await;
+    }
+
+    /// Lets the first one go; `false` when nobody waits.
+    pub(crate) fn next(&self) -> bool {
+        loop {
+            let Some(first) = self.waiting.borrow_mut().pop_front() else { return false };
+            if first.send(()).is_ok() {
+                return true;
+            }
+        }
+    }
+
+    /// Lets everyone go who waits now.
+    pub(crate) fn all(&self) {
+        let waiting = self.waiting.take();
+        for go in waiting {
+            // Whoever waited may be gone.
+            let _ = go.send(());
+        }
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_moves_one_at_a_time_in_its_order_and_past_those_who_left() {
+        let line = Line::default();
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(line.wait())).collect();
+        assert!(waiting.iter_mut().all(|wait| wait.as_mut().now_or_never().is_none()));
+        drop(waiting.remove(0));
+        assert!(line.next());
+        assert!(waiting.remove(0).now_or_never().is_some());
+        assert!(waiting[0].as_mut().now_or_never().is_none());
+        line.all();
+        assert!(waiting.into_iter().all(|wait| wait.now_or_never().is_some()));
+        assert!(!line.next());
+    }
     use futures_util::FutureExt;
     use std::cell::Cell;
 

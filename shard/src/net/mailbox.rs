@@ -43,6 +43,11 @@ impl<T> Mailbox<T> {
         Ok(())
     }
 
+    /// Letters that lie in it.
+    pub(crate) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
     /// Wakes the core to look into queues beside this one; [`Mailbox::was_called`] tells it so.
     pub(crate) fn call(&self) {
         self.called.store(true, Ordering::Release);

@@ -29,11 +29,17 @@ pub struct Reply<'g> {
     gather: &'g mut Gather,
     /// Bytes of this reply that are sent from where they lie.
     piece_bytes: usize,
+    /// Data of at most so many bytes is copied.
+    copied_max: usize,
 }
 
 impl<'g> Reply<'g> {
-    pub(crate) fn new(gather: &'g mut Gather) -> Reply<'g> {
-        Reply { gather, piece_bytes: 0 }
+    pub(crate) fn new(gather: &'g mut Gather, memory: Memory) -> Reply<'g> {
+        let copied_max = match memory {
+            Memory::Ample => 0,
+            Memory::Tight => COPIED_MAX,
+        };
+        Reply { gather, piece_bytes: 0, copied_max }
     }
 
     /// Writes results.
@@ -42,14 +48,16 @@ impl<'g> Reply<'g> {
         Writer::new(self.gather.head())
     }
 
-    /// Sends `pieces` after what is written, without copying them, and their XDR padding.
-    pub fn data(&mut self, pieces: impl IntoIterator<Item = Piece>) {
-        let mut bytes = 0;
-        for piece in pieces {
-            bytes += piece.len();
-            self.gather.push(piece);
+    /// Sends all of `pieces` after what is written, and their XDR padding. Where memory is tight, few bytes
+    /// are copied, so that a reply which is not taken does not keep the chunks of the cache that they lie in.
+    pub fn data(&mut self, pieces: &mut Vec<Piece>) {
+        let bytes = pieces.iter().map(Piece::len).sum();
+        if bytes <= self.copied_max {
+            pieces.drain(..).for_each(|piece| self.gather.head().extend_from_slice(piece.as_slice()));
+        } else {
+            self.piece_bytes += bytes;
+            pieces.drain(..).for_each(|piece| self.gather.push(piece));
         }
-        self.piece_bytes += bytes;
         self.writer().raw(&[0; 4][..padding(bytes)]);
     }
 
@@ -79,3 +87,15 @@ impl<'g> Reply<'g> {
         outcome
     }
 }
+
+/// How much memory the core has for replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// Nobody has to mind.
+    Ample,
+    /// Others wait for it, or soon will.
+    Tight,
+}
+
+/// Data of at most so many bytes is copied into the reply where memory is tight.
+pub(crate) const COPIED_MAX: usize = 4096;

@@ -6,9 +6,13 @@
 //! shows in a file's times.
 
 use cache::world::{LocalFuture, Time, World};
+use rustix::event::{EventfdFlags, eventfd};
 use siphasher::sip::SipHasher24;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Time, tasks and randomness from the kernel and from monoio. Lives on the core that made it.
@@ -17,6 +21,9 @@ pub struct MonoioWorld {
     last: Cell<Time>,
     key: [u8; 16],
     drawn: Cell<u64>,
+    /// Written and read again by [`World::pause`]: the next round of the event loop sees that.
+    bell: OwnedFd,
+    heard: OnceCell<Rc<monoio::fs::File>>,
 }
 
 impl MonoioWorld {
@@ -24,7 +31,19 @@ impl MonoioWorld {
     pub fn new() -> io::Result<MonoioWorld> {
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
-        Ok(MonoioWorld { start: Instant::now(), last: Cell::new(Time::default()), key, drawn: Cell::new(0) })
+        // Each read takes one write.
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::SEMAPHORE)?;
+        let (last, drawn, heard) = (Cell::default(), Cell::new(0), OnceCell::new());
+        Ok(MonoioWorld { start: Instant::now(), last, key, drawn, bell, heard })
+    }
+
+    /// The bell's other side, made when it is first heard: monoio wants its runtime for that.
+    fn heard(&self) -> io::Result<Rc<monoio::fs::File>> {
+        if let Some(heard) = self.heard.get() {
+            return Ok(heard.clone());
+        }
+        let heard = Rc::new(monoio::fs::File::from_std(File::from(self.bell.try_clone()?))?);
+        Ok(self.heard.get_or_init(|| heard).clone())
     }
 }
 
@@ -43,6 +62,18 @@ impl World for MonoioWorld {
 
     fn sleep(&self, duration: Duration) -> LocalFuture<()> {
         Box::pin(monoio::time::sleep(duration))
+    }
+
+    fn pause(&self) -> LocalFuture<()> {
+        let Ok(heard) = self.heard() else { return self.sleep(Duration::ZERO) };
+        #[expect(clippy::host_endian_bytes, reason = "the kernel reads it")]
+        let once = 1_u64.to_ne_bytes();
+        if rustix::io::write(&self.bell, &once).is_err() {
+            return self.sleep(Duration::ZERO);
+        }
+        Box::pin(async move {
+            let (_, _) = heard.read_at(vec![0; 8], 0).await;
+        })
     }
 
     fn spawn(&self, task: LocalFuture<()>) {
@@ -81,6 +112,22 @@ mod tests {
         world.last.set(future);
         assert_eq!(world.now(), Time { secs: future.secs + 1, nanos: 0 });
         assert_eq!(world.now(), Time { secs: future.secs + 1, nanos: 1 });
+    }
+
+    #[test]
+    fn a_pause_ends_and_others_have_had_their_turn() {
+        let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().enable_timer().build().unwrap();
+        runtime.block_on(async {
+            let world = MonoioWorld::new().unwrap();
+            let turns = Rc::new(Cell::new(0));
+            for _ in 0..1000 {
+                let (both, before) = (futures_util::future::join(world.pause(), world.pause()), turns.get());
+                let counted = turns.clone();
+                world.spawn(Box::pin(async move { counted.set(counted.get() + 1) }));
+                both.await;
+                assert_eq!(turns.get(), before + 1);
+            }
+        });
     }
 
     #[test]

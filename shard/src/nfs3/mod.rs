@@ -25,7 +25,10 @@ mod symlink;
 mod write;
 
 use crate::net::dispatch::Row;
-use crate::net::reply::Ended;
+use crate::net::reply::{COPIED_MAX, Ended};
+use cache::block::CHUNK_BYTES;
+use wire::Reader;
+use wire::nfs3::{Procedure, ReadArgs, ReaddirArgs, ReaddirplusArgs};
 
 /// The procedures, by their number (RFC 1813 3).
 pub(crate) static TABLE: [Row; 22] = [
@@ -52,6 +55,28 @@ pub(crate) static TABLE: [Row; 22] = [
     Row { name: "PATHCONF", run: pathconf::pathconf, reply_max: SMALL_MAX },
     Row { name: "COMMIT", run: commit::commit, reply_max: SMALL_MAX },
 ];
+
+/// Most bytes of the reply to a call with these arguments: READ and the listings give what is asked for.
+pub(crate) fn reply_bytes_max(row: &Row, procedure: u32, args: &Reader<'_>) -> usize {
+    let mut args = args.clone();
+    let asked = match procedure {
+        _ if procedure == Procedure::Read as u32 => {
+            args.decode::<ReadArgs<'_>>().map(|args| args.count.saturating_add(kept(args.count)))
+        }
+        _ if procedure == Procedure::Readdir as u32 => args.decode::<ReaddirArgs<'_>>().map(|args| args.count),
+        _ if procedure == Procedure::Readdirplus as u32 => {
+            args.decode::<ReaddirplusArgs<'_>>().map(|args| args.maxcount)
+        }
+        _ => return row.reply_max,
+    };
+    // What cannot be decoded is refused in a few words.
+    asked.map_or(SMALL_MAX, |asked| row.reply_max.min(SMALL_MAX.saturating_add(asked as usize)))
+}
+
+/// What a READ keeps of the cache beside its data: the rest of the chunks where it begins and ends.
+fn kept(count: u32) -> u32 {
+    if count as usize <= COPIED_MAX { 0 } else { 2 * CHUNK_BYTES as u32 }
+}
 
 /// Record mark and RPC header.
 const HEADER_MAX: usize = 64;

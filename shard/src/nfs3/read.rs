@@ -31,7 +31,7 @@ fn send(fs: &Fs, mut done: read::ReadDone, reply: &mut Reply<'_>) -> Ended {
     // At most TRANSFER_MAX, which `count` was cut to.
     let head = ReadResOkHead { file_attributes, count: done.bytes as u32, eof: done.eof };
     let ended = well(reply, &head);
-    reply.data(done.pieces.drain(..));
+    reply.data(&mut done.pieces);
     fs.reuse(done.pieces);
     ended
 }
