@@ -1,5 +1,4 @@
-//! The admin address: health and metrics over HTTP, on a thread of its own. Loopback alone: the HTTP server has no
-//! time-outs, so it must not face a network.
+//! The admin address: health and metrics over HTTP, on a thread of its own. Loopback alone: nobody is asked who he is.
 //!
 //! | path | answer |
 //! |---|---|
@@ -8,13 +7,12 @@
 //! | `/health/stores` | each share's state as JSON |
 //! | `/metrics` | counters for Prometheus |
 
+use crate::http::{self, Page};
 use crate::metrics;
 use crate::observe::{Observed, StoreState};
 use std::fmt::Write;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
-use tiny_http::{Header, Method, Request, Response, Server};
 
 /// Looks at the running server. Called on the admin's thread for each request.
 pub(crate) type Observer = Box<dyn Fn() -> Observed + Send>;
@@ -25,32 +23,10 @@ pub(crate) fn begin(address: SocketAddr, observe: Observer) -> Result<SocketAddr
     let failed = |error: &dyn std::fmt::Display| format!("admin.listen {address}: {error}");
     let listener = TcpListener::bind(address).map_err(|error| failed(&error))?;
     let address = listener.local_addr().map_err(|error| failed(&error))?;
-    let server = Server::from_listener(listener, None).map_err(|error| failed(&error))?;
-    let serve = move || {
-        for request in server.incoming_requests() {
-            // A client that went away meanwhile misses its answer, nothing else.
-            let _ = answer(request, &observe);
-        }
-    };
+    listener.set_nonblocking(true).map_err(|error| failed(&error))?;
+    let serve = move || http::serve(&listener, |path| page(path, &observe));
     thread::Builder::new().name("admin".into()).spawn(serve).map_err(|error| failed(&error))?;
     Ok(address)
-}
-
-fn answer(request: Request, observe: &Observer) -> io::Result<()> {
-    if !matches!(request.method(), Method::Get | Method::Head) {
-        let allow = Header::from_bytes("Allow", "GET, HEAD").expect("it is plain ASCII");
-        return request.respond(Response::from_string("only GET\n").with_status_code(405).with_header(allow));
-    }
-    let path = request.url().split(['?', '#']).next().unwrap_or_default();
-    let page = page(path, observe);
-    let kind = Header::from_bytes("Content-Type", page.kind).expect("every kind is plain ASCII");
-    request.respond(Response::from_string(page.body).with_status_code(page.status).with_header(kind))
-}
-
-struct Page {
-    status: u16,
-    kind: &'static str,
-    body: String,
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -5,6 +5,7 @@
 mod admin;
 mod announce;
 mod cli;
+mod http;
 mod logging;
 mod machine;
 mod metrics;

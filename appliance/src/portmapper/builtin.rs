@@ -16,6 +16,8 @@ use wire::record::{self, Step};
 const CONNECTIONS_MAX: usize = 32;
 /// How long a connection may keep its thread waiting.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// How much its threads step back from those that serve files.
+const NICE: i32 = 10;
 /// Pause after a failed accept, such as too many open files.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -44,6 +46,7 @@ pub(super) fn start(address: SocketAddr, programs: Vec<Registration>) -> io::Res
 }
 
 fn serve_datagrams(socket: &UdpSocket, registry: &Registry) {
+    step_back();
     let mut message = [0; CALL_BYTES_MAX];
     let mut reply = Vec::new();
     loop {
@@ -71,6 +74,7 @@ fn own_address(socket: &UdpSocket, peer: SocketAddr) -> io::Result<SocketAddr> {
 }
 
 fn serve_connections(listener: &TcpListener, registry: &Arc<Registry>) {
+    step_back();
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let Ok((stream, _)) = listener.accept() else {
@@ -87,6 +91,12 @@ fn serve_connections(listener: &TcpListener, registry: &Arc<Registry>) {
         // Without a thread the stream is dropped and the client tries again.
         let _ = thread::Builder::new().name("portmap-client".into()).spawn(serve);
     }
+}
+
+/// However much is asked, serving files goes first. The threads of connections are begun by one that has stepped back.
+fn step_back() {
+    // Where it stays as it is, a flood of calls takes more from the cores.
+    let _ = rustix::process::nice(NICE);
 }
 
 /// One of [`CONNECTIONS_MAX`], given back when dropped.
