@@ -31,6 +31,14 @@ pub(crate) fn inside(options: Options, name: &str) -> Outcome {
     })
 }
 
+/// Tells how far a long case has come; the runner shows it.
+pub(crate) fn progress(text: impl std::fmt::Display) {
+    println!("{PROGRESS}{text}");
+}
+
+/// Begins a line of a case's output that the runner shows at once.
+pub(crate) const PROGRESS: &str = "progress: ";
+
 impl Lab {
     /// A fresh folder of the case.
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, Failure> {

@@ -4,17 +4,20 @@
 use crate::cases::{self, Case};
 use crate::failure::{Failure, Outcome, While, ensure, fail};
 use crate::{Options, ServerKind, lab, places};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Runs the cases named in `wanted`, or all that fit the server when that is empty, `jobs` at the same time.
 pub(crate) fn run(options: Options, jobs: usize, wanted: &[String]) -> Outcome {
     let chosen = choose(options.server, wanted)?;
     let kclient = places::kclient()?;
+    raise_open_files();
     let root = places::work_root()?;
     fs::create_dir_all(&root).during(root.display())?;
     let next = AtomicUsize::new(0);
@@ -35,6 +38,18 @@ pub(crate) fn run(options: Options, jobs: usize, wanted: &[String]) -> Outcome {
     ensure!(failed == 0, "some end-to-end cases failed");
     Ok(String::new())
 }
+
+/// For the cases and the servers that they start: inside a lab the limit cannot be raised any more. Where it stays low,
+/// the case that needs more says so.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let maximum = limit.maximum.map(|files| files.max(OPEN_FILES));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }));
+}
+
+/// Files that a case or its server may need to have open.
+pub(crate) const OPEN_FILES: u64 = 18_000;
 
 /// Runs a case in a folder of its own, and reports on it in one piece: others run meanwhile.
 fn passes(kclient: &Path, options: Options, case: &Case, root: &Path) -> Result<bool, Failure> {
@@ -70,7 +85,7 @@ fn choose(server: ServerKind, wanted: &[String]) -> Result<Vec<&'static Case>, F
 fn run_one(kclient: &Path, options: Options, case: &Case, work: &Path) -> Outcome {
     let log_path = work.join(LOG_FILE);
     let log = File::create(&log_path).during(log_path.display())?;
-    let status = Command::new(kclient)
+    let mut child = Command::new(kclient)
         .args(["lab", "--timeout", &case.limit_s.to_string(), "--"])
         .arg(std::env::current_exe()?)
         .arg("inside")
@@ -83,8 +98,16 @@ fn run_one(kclient: &Path, options: Options, case: &Case, work: &Path) -> Outcom
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
-        .status()
+        .spawn()
         .during("kclient lab")?;
+    let mut shown = Progress::new(case.name, &log_path)?;
+    let status = loop {
+        shown.show()?;
+        match child.try_wait()? {
+            Some(status) => break status,
+            None => thread::sleep(LOOK_PAUSE),
+        }
+    };
     let text = String::from_utf8_lossy(&fs::read(&log_path)?).into_owned();
     let last = text.trim_end().lines().last().unwrap_or("no output");
     if status.success() {
@@ -92,6 +115,32 @@ fn run_one(kclient: &Path, options: Options, case: &Case, work: &Path) -> Outcom
     }
     let reason = fs::read_to_string(work.join(lab::FAILURE_FILE)).unwrap_or_else(|_| last.to_string());
     Err(Failure::new(reason.lines().next().unwrap_or_default()))
+}
+
+/// The lines of a case's log that tell how far it has come, as they appear.
+struct Progress {
+    name: &'static str,
+    log: File,
+    /// The beginning of a line that is not there as a whole.
+    part: Vec<u8>,
+}
+
+impl Progress {
+    fn new(name: &'static str, log: &Path) -> Result<Progress, Failure> {
+        Ok(Progress { name, log: File::open(log)?, part: Vec::new() })
+    }
+
+    fn show(&mut self) -> Result<(), Failure> {
+        self.log.read_to_end(&mut self.part)?;
+        let end = self.part.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let whole: Vec<u8> = self.part.drain(..end).collect();
+        for line in String::from_utf8_lossy(&whole).lines() {
+            if let Some(text) = line.strip_prefix(lab::PROGRESS) {
+                println!("     {}: {text}", self.name);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The end of a case's log, indented.
@@ -115,5 +164,7 @@ fn arguments(options: Options) -> Vec<String> {
 
 /// What a case prints, in its folder.
 const LOG_FILE: &str = "log";
+/// How often it is looked how far a case has come.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// Lines of a failed case's log that are shown.
 const LOG_LINES_MAX: usize = 25;

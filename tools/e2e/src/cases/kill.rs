@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::disk::Disk;
 use crate::failure::{Failure, Outcome, While, ensure};
 use crate::guest::{Mount, Running};
-use crate::lab::Lab;
+use crate::lab::{Lab, progress};
 use crate::server::Server;
 use crate::share::Raw;
 use crate::workload::Worker;
@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 pub(crate) fn kill_nine(lab: &Lab) -> Outcome {
     let mut server = lab.serve()?;
     let outage = AtomicBool::new(false);
-    let tally = rounds(lab, &mut server, lab.options.rounds, &outage, |server| server.kill())?;
+    let count = lab.options.rounds;
+    let pace = Pace { count, load_ms: (80, 400), verified_every: (count / VERIFICATIONS).max(1) };
+    let tally = rounds(lab, &mut server, pace, &outage, |server| server.kill())?;
     server.stop()?;
     server.verify()?;
     Ok(tally)
@@ -42,7 +44,8 @@ pub(crate) fn power_cut(lab: &Lab) -> Outcome {
             disk.mount()
         };
         let count = (lab.options.rounds * share / 25).max(1);
-        notes.push(format!("{kind}: {}", rounds(lab, &mut server, count, &outage, cut)?));
+        let pace = Pace { count, load_ms: (50, 900), verified_every: 1 };
+        notes.push(format!("{kind}: {}", rounds(lab, &mut server, pace, &outage, cut)?));
         server.stop()?;
         server.verify()?;
     }
@@ -77,27 +80,38 @@ pub(crate) fn kill_client(lab: &Lab) -> Outcome {
     Ok(format!("{count} rounds, {note}, serving again within {slowest:.1?}"))
 }
 
-/// `count` times load, crash, verification, start and check. `outage` is raised by a crash that makes the server's
+struct Pace {
+    count: u32,
+    /// How long there is load before the crash: at random from the first to the second.
+    load_ms: (u64, u64),
+    /// The pool is verified offline in each of so many rounds.
+    verified_every: u32,
+}
+
+/// Load, crash, verification, start and check, again and again. `outage` is raised by a crash that makes the server's
 /// calls fail before it dies.
 fn rounds(
     lab: &Lab,
     server: &mut Server,
-    count: u32,
+    pace: Pace,
     outage: &AtomicBool,
     crash: impl Fn(&mut Server) -> Result<(), Failure>,
 ) -> Outcome {
     let mut random = lab.random();
     let mut workers = hire(lab, server, outage)?;
     let mut slowest = Duration::ZERO;
-    for round in 1..=count {
+    let mut lowest = u64::MAX;
+    let first = Instant::now();
+    for round in 1..=pace.count {
         let pause = AtomicBool::new(false);
-        let load = random.duration_ms(50, 900);
-        let began = Instant::now();
+        let load = random.duration_ms(pace.load_ms.0, pace.load_ms.1);
+        let before = acknowledged(&workers);
+        let verify = |server: &Server| if round % pace.verified_every == 0 { server.verify() } else { Ok(()) };
         let outcome = thread::scope(|scope| -> Result<Duration, Failure> {
             let threads: Vec<_> = workers.iter_mut().map(|worker| scope.spawn(|| work_until(worker, &pause))).collect();
             thread::sleep(load);
             pause.store(true, Ordering::SeqCst);
-            let served = crash(server).and_then(|()| server.verify()).and_then(|()| serving_again(server));
+            let served = crash(server).and_then(|()| verify(server)).and_then(|()| serving_again(server));
             outage.store(false, Ordering::SeqCst);
             // A worker waits for its answer; without a server that would take long, so the reason comes first.
             let served = served?;
@@ -107,14 +121,41 @@ fn rounds(
             Ok(served)
         });
         slowest = slowest.max(outcome.during(format_args!("round {round} after {load:?} of load"))?);
-        for (index, worker) in workers.iter_mut().enumerate() {
-            worker.share.replay_recent().during(format_args!("round {round}, worker {index}"))?;
-            worker.settle().and_then(|()| worker.check()).during(format_args!("round {round}, worker {index}"))?;
+        check(&mut workers).during(format_args!("round {round}"))?;
+        lowest = lowest.min(acknowledged(&workers) - before);
+        if round % (pace.count / PROGRESS_LINES).max(1) == 0 {
+            let a_round = first.elapsed() / round;
+            progress(format_args!("round {round}, {} calls, {a_round:.2?} a round", acknowledged(&workers)));
         }
-        println!("round {round}: {load:?} of load, {:.1?} in all", began.elapsed());
     }
-    let acknowledged: u64 = workers.iter().map(|worker| worker.acknowledged).sum();
-    Ok(format!("{count} rounds, {acknowledged} acknowledged calls, serving again within {slowest:.1?}"))
+    Ok(format!(
+        "{} rounds, {} acknowledged calls ({lowest} in a round at least), serving again within {slowest:.1?}, {:.2?} a \
+         round",
+        pace.count,
+        acknowledged(&workers),
+        first.elapsed() / pace.count
+    ))
+}
+
+fn acknowledged(workers: &[Worker<Raw<'_>>]) -> u64 {
+    workers.iter().map(|worker| worker.acknowledged).sum()
+}
+
+/// Everything acknowledged is there, and calls sent again get the same answer. All workers at the same time.
+fn check(workers: &mut [Worker<Raw<'_>>]) -> Result<(), Failure> {
+    let checked = |worker: &mut Worker<Raw<'_>>| {
+        worker.share.replay_recent()?;
+        worker.settle()?;
+        worker.check()
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = workers.iter_mut().map(|worker| scope.spawn(move || checked(worker))).collect();
+        for (index, thread) in threads.into_iter().enumerate() {
+            let outcome = thread.join().map_err(|_| Failure::new("a worker panicked"))?;
+            outcome.during(format_args!("worker {index}"))?;
+        }
+        Ok(())
+    })
 }
 
 fn hire<'a>(lab: &Lab, server: &Server, outage: &'a AtomicBool) -> Result<Vec<Worker<Raw<'a>>>, Failure> {
@@ -154,7 +195,10 @@ fn wait_for(signal: &Path, guest: &mut Running) -> Result<(), Failure> {
     Ok(())
 }
 
-const WORKERS: u32 = 4;
+const WORKERS: u32 = 8;
+/// Of a run with many rounds; one with few has one in each.
+const VERIFICATIONS: u32 = 50;
+const PROGRESS_LINES: u32 = 20;
 const DISK_BYTES: u64 = 3 << 30;
 /// Two seconds are promised; the third is for a machine that is busy with other tests.
 const SERVING_LIMIT: Duration = Duration::from_secs(3);

@@ -12,6 +12,7 @@ mod promises;
 mod readdir;
 mod replay;
 mod shares;
+mod siege;
 mod stress;
 mod tree;
 
@@ -121,6 +122,13 @@ pub(crate) const ALL: &[Case] = &[
         limit_s: 600,
         control: false,
         run: hostile::run,
+    },
+    Case {
+        name: "siege",
+        about: "10,000 connections, half records, floods, unread answers: memory as configured, others served on",
+        limit_s: 1800,
+        control: false,
+        run: siege::run,
     },
     Case {
         name: "promises",

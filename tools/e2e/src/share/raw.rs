@@ -272,7 +272,14 @@ impl Share for Raw<'_> {
         let (target_dir, target_name) = self.parent(target)?;
         let from = Diropargs3 { dir: source_dir.handle(), name: source_name };
         let to = Diropargs3 { dir: target_dir.handle(), name: target_name };
-        self.done(Procedure::Rename, &RenameArgs { from, to }, source)?;
+        let reply = self.done(Procedure::Rename, &RenameArgs { from, to }, source)?;
+        if let Res::Ok(ok) = reply.results::<RenameRes>()?
+            && is_unchanged(&ok.fromdir_wcc)
+            && is_unchanged(&ok.todir_wcc)
+        {
+            // A name onto itself or onto another link: without an effect, it may be executed again.
+            self.recent.pop_back();
+        }
         Ok(())
     }
 
@@ -368,6 +375,10 @@ fn kind(of: Ftype3) -> Kind {
         Ftype3::Fifo => Kind::Fifo,
         Ftype3::Blk | Ftype3::Chr | Ftype3::Sock => Kind::Other,
     }
+}
+
+fn is_unchanged(dir: &WccData) -> bool {
+    matches!((&dir.before, &dir.after), (Some(before), Some(after)) if before.ctime == after.ctime)
 }
 
 /// Whether a call may be executed twice; SETATTR counts, as none here has a guard.
