@@ -43,7 +43,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Outcome<()> {
         peers,
         tests: work::named(&args.tests)?,
         rounds: args.rounds.max(1),
-        ground: Ground { store: store.clone(), basaltd, server_core: Some(args.server_core) },
+        ground: Ground { store: store.clone(), basaltd, server_cores: Some(args.server_core.to_string()) },
         client_core: Some(args.client_core),
         sizes: Sizes::FULL,
         repeat: Repeat { time, verify },
@@ -69,7 +69,7 @@ pub(crate) fn smoke(names: &[String], basaltd: Option<&Path>) -> Outcome<()> {
     let basaltd = basaltd.map_or_else(|| peer::beside_us("basaltd"), |path| Ok(path.to_path_buf()))?;
     let store = std::env::temp_dir().join(format!("basalt-perf-{}", std::process::id()));
     fs::create_dir_all(&store)?;
-    let ground = Ground { store: store.clone(), basaltd, server_core: None };
+    let ground = Ground { store: store.clone(), basaltd, server_cores: None };
     let mut peers = choose(names, &[])?;
     peers.retain(|peer| {
         let installed = peer.is_installed(&ground);

@@ -7,6 +7,7 @@
 
 mod client;
 mod compare;
+mod cores;
 mod cpu;
 mod failure;
 mod fill;
@@ -48,6 +49,8 @@ enum Command {
     Smoke(SmokeArgs),
     /// Asks a server that runs already.
     Load(LoadArgs),
+    /// Two cores against one: the server's CPU for an operation on hot and on separate files.
+    Cores(CoresArgs),
     /// Runs the fio jobs, and pjdfstest, in a folder that is mounted already.
     Mount(MountArgs),
     /// Makes very many empty files in a pool whose daemon does not run.
@@ -161,6 +164,26 @@ struct LoadArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct CoresArgs {
+    /// All of them; the comparison is with the first alone.
+    #[arg(long, default_value = "0,1", value_parser = cores::parse_cores)]
+    pub(crate) cores: String,
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) tests: Vec<String>,
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Of each test in each round.
+    #[arg(long, default_value_t = 2.0)]
+    pub(crate) seconds: f64,
+    /// A folder on the disk that the server keeps its files on.
+    #[arg(long, default_value = "target/perf-cores")]
+    pub(crate) store: PathBuf,
+    /// The daemon; the one beside this program if not given.
+    #[arg(long)]
+    pub(crate) basaltd: Option<PathBuf>,
+}
+
+#[derive(Args)]
 pub(crate) struct MountArgs {
     /// Where the share is mounted.
     pub(crate) folder: PathBuf,
@@ -193,6 +216,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Compare(args) => compare::compare(&args),
         Command::Smoke(args) => compare::smoke(&args.peers, args.basaltd.as_deref()),
+        Command::Cores(args) => cores::compare(&args),
         Command::Load(args) => load(&args),
         Command::Fill(args) => fill::fill(&args),
         Command::Mount(args) => mount::measure(&args),

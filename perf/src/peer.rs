@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use wire::nfs3::Procedure;
 
 /// The description of a server. Texts may name `{self}`, `{basaltd}`, `{data}`, `{state}`, `{port}`,
-/// `{mount_port}`, `{admin_port}` and `{server_core}`.
+/// `{mount_port}`, `{admin_port}` and `{server_cores}`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Description {
@@ -106,7 +106,7 @@ pub(crate) struct Ground {
     pub(crate) store: PathBuf,
     pub(crate) basaltd: PathBuf,
     /// Pins servers; none leaves them where they like.
-    pub(crate) server_core: Option<usize>,
+    pub(crate) server_cores: Option<String>,
 }
 
 /// A server that runs.
@@ -141,7 +141,7 @@ impl Description {
         let words: Vec<_> = self.command.iter().map(|word| fills.apply(word)).collect();
         let log = fills.state.join("output");
         let output = File::create(&log).during(log.display())?;
-        let mut command = pinned(&words, ground.server_core)?;
+        let mut command = pinned(&words, ground.server_cores.as_deref())?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().during(&words[0])?;
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -190,7 +190,7 @@ impl Description {
             port: free_port()?,
             mount_port: free_port()?,
             admin_port: free_port()?,
-            server_core: ground.server_core.unwrap_or(0),
+            server_cores: ground.server_cores.clone().unwrap_or("0".to_string()),
         })
     }
 }
@@ -204,7 +204,7 @@ struct Fills {
     port: u16,
     mount_port: u16,
     admin_port: u16,
-    server_core: usize,
+    server_cores: String,
 }
 
 impl Fills {
@@ -216,7 +216,7 @@ impl Fills {
             .replace("{port}", &self.port.to_string())
             .replace("{mount_port}", &self.mount_port.to_string())
             .replace("{admin_port}", &self.admin_port.to_string())
-            .replace("{server_core}", &self.server_core.to_string())
+            .replace("{server_cores}", &self.server_cores)
     }
 }
 
@@ -270,14 +270,14 @@ impl Drop for Peer {
     }
 }
 
-/// A command that runs on one core with all its threads.
-fn pinned(words: &[String], core: Option<usize>) -> Outcome<Command> {
+/// A command that stays on some cores with all its threads.
+fn pinned(words: &[String], cores: Option<&str>) -> Outcome<Command> {
     let Some((program, arguments)) = words.split_first() else { return Err(Failure::said("the command is empty")) };
-    let mut command = match core {
-        Some(core) => {
+    let mut command = match cores {
+        Some(cores) => {
             let mut command = Command::new("taskset");
             // taskset replaces itself by the program: the process id is the server's.
-            command.args(["-c", &core.to_string()]).arg(program);
+            command.args(["-c", cores]).arg(program);
             command
         }
         None => Command::new(program),
@@ -345,7 +345,7 @@ mod tests {
     fn no_brace_is_left_in_a_command() {
         let store = tempfile::tempdir().unwrap();
         let basaltd = PathBuf::from("/bin/basaltd");
-        let ground = Ground { store: store.path().to_path_buf(), basaltd, server_core: None };
+        let ground = Ground { store: store.path().to_path_buf(), basaltd, server_cores: None };
         for peer in descriptions(&[]).unwrap() {
             let fills = peer.fills(&ground).unwrap();
             for word in &peer.command {

@@ -123,7 +123,8 @@ impl Site {
         Ok((folder, self.small.clone()))
     }
 
-    fn named(&mut self, folder: FileHandle<'_>, name: String) -> Outcome<Named> {
+    /// The file of this name, made if it is missing.
+    pub(crate) fn named(&mut self, folder: FileHandle<'_>, name: String) -> Outcome<Named> {
         let handle = match self.client.lookup(folder, &name)? {
             Some(found) => found.handle,
             None => self.client.file(folder, &name)?,

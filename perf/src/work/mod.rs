@@ -7,6 +7,7 @@ pub(crate) mod bulk;
 mod create;
 mod farm;
 mod getattr;
+pub(crate) mod hot;
 mod lookup;
 mod read;
 mod readdirplus;
