@@ -155,6 +155,9 @@ struct LoadArgs {
     /// Files that `fill` made in the pool before: runs the tests of many files instead of the others.
     #[arg(long)]
     bulk: Option<u64>,
+    /// Runs the tests of `cores` instead of the others.
+    #[arg(long)]
+    hot: bool,
     /// As `fill` was told.
     #[arg(long, default_value_t = 1000)]
     per_folder: u64,
@@ -251,7 +254,11 @@ fn load(args: &LoadArgs) -> Outcome<()> {
         println!("{}", run::Figures::HEADING);
     }
     site.bulk = args.bulk.map(|files| fill::Bulk { files, per_folder: args.per_folder });
-    let tests = if site.bulk.is_some() { work::bulk::TESTS } else { work::TESTS };
+    let tests = match site.bulk {
+        Some(_) => work::bulk::TESTS,
+        None if args.hot => work::hot::TESTS,
+        None => work::TESTS,
+    };
     for test in work::named_in(tests, &args.tests)? {
         let own = test.shape();
         let shape = work::Shape {
