@@ -43,6 +43,18 @@ pub fn commit(fs: &Rc<Fs>, cred: &Cred, id: FileId) -> Step<Result<CommitDone, S
     }
 }
 
+/// Waits until every record that the file has is durable: for an answer that tells what another request has done.
+pub(super) async fn settled(fs: &Rc<Fs>, id: FileId) -> Result<(), Status> {
+    let pending = fs.with_entry(id, |entry| {
+        entry.live().filter(|live| !fs.is_durable(live.last())).map(|live| live.last().to_vec())
+    })?;
+    match pending {
+        Some(last) => fs.flush_all(last).await,
+        None if fs.shared.is_poisoned() => Err(Status::Io),
+        None => Ok(()),
+    }
+}
+
 fn done(fs: &Fs, attr: Inode) -> CommitDone {
     CommitDone { before: attr, after: attr, verifier: fs.shared.verifier() }
 }

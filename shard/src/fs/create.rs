@@ -5,7 +5,7 @@
 
 use super::ask::{Asker, ask, new_name, refused_in};
 use super::column::Fs;
-use super::{Step, setattr};
+use super::{Step, commit, setattr};
 use crate::inode::FileId;
 use crate::ledger::command::{Answer, CreateHow, SetAttr, Verb};
 use std::rc::Rc;
@@ -35,7 +35,13 @@ async fn resize(fs: Rc<Fs>, asker: Asker, made: Step<Answer>, size: u64) -> Answ
         match fs.attr(object.id()) {
             // Not changed since: a crash may even have taken an earlier change away.
             Ok(now) if now.change <= object.change => {}
-            Ok(now) => return Answer { object: Some(now), ..answer },
+            // The truncation may be under way, asked for by the same request on another connection.
+            Ok(now) => {
+                return match commit::settled(&fs, object.id()).await {
+                    Ok(()) => Answer { object: Some(now), ..answer },
+                    Err(status) => Answer { status: Err(status), ..answer },
+                };
+            }
             Err(_) => return answer,
         }
     }

@@ -5,7 +5,7 @@
 //! its record is durable. RFC 1813 3.3.2.
 
 use super::column::Fs;
-use super::{Step, write};
+use super::{Step, commit, write};
 use crate::cred::Cred;
 use crate::inode::{FileId, Inode, later};
 use crate::ledger::command::{Answer, Ask, Done, Job, ReplayKey, SetAttr, SetTime, Verb};
@@ -93,7 +93,9 @@ async fn set(
             let answer = tell(&fs, cred, Verb::Setattr { file: id, attr, guard: None }, None).await?;
             Ok(SetattrDone { after: answer.object.unwrap_or(after), ..done })
         }
-        _ => Ok(done),
+        // The same request, on another connection, may still be about it.
+        Some(_) => commit::settled(&fs, id).await.map(|()| done),
+        None => Ok(done),
     }
 }
 

@@ -6,10 +6,11 @@ use crate::fs::ask::Asker;
 use crate::fs::readdir::{Detail, Listing, Taken, readdir};
 use crate::fs::statfs::statfs;
 use crate::fs::write::Stability;
-use crate::fs::{Fs, Step, create, link, lookup, mkdir, mknod, readlink, remove, rename, rmdir, symlink};
+use crate::fs::{Fs, Step, create, link, lookup, mkdir, mknod, readlink, remove, rename, rmdir, setattr, symlink};
 use crate::inode::{FileId, Inode, Kind, ROOT};
 use crate::ledger::command::{Answer, Ask, CreateHow, Done, Job, Name, ReplayKey, SetAttr, Verb};
 use crate::status::Status;
+use futures_util::future::select;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -330,4 +331,39 @@ fn a_create_that_may_not_truncate_is_refused_before_it_is_remembered() {
     let fs = rig.fs[0].clone();
     rig.world.run_until(async move { put(&fs, id, 0, b"x", Stability::FileSync).await.unwrap() });
     assert_eq!(truncating(&rig, &stranger, b"f").status, Err(Status::Access));
+}
+
+#[test]
+fn the_first_answer_to_a_request_that_came_twice_waits_for_its_truncation() {
+    for seed in 0..64 {
+        let rig = Rig::new(seed, options(1, 64 << 20));
+        let id = file(&rig, TOP, b"f", b"12345").id();
+        let replay = Some(ReplayKey { client: 1, xid: 2, arguments: 3 });
+        let size = Some(0);
+        let (fs, asker) = (rig.fs[0].clone(), Asker { cred: Cred::root(), replay });
+        rig.world.run_until(async {
+            let create = || {
+                let attr = SetAttr { size, ..SetAttr::default() };
+                Box::pin(create::create(&fs, &asker, TOP, b"f", CreateHow::Unchecked, attr).wait())
+            };
+            select(create(), create()).await.factor_first().0.status.unwrap();
+        });
+        drop(fs);
+        let rig = rig.crash();
+        assert_eq!(contents(&rig, id), b"", "CREATE, seed {seed}");
+
+        let id = file(&rig, TOP, b"g", b"12345").id();
+        let replay = Some(ReplayKey { client: 1, xid: 3, arguments: 3 });
+        let fs = rig.fs[0].clone();
+        rig.world.run_until(async {
+            let set = || {
+                let attr = SetAttr { size, mode: Some(0o600), ..SetAttr::default() };
+                Box::pin(setattr::setattr(&fs, &Cred::root(), id, attr, None, replay).wait())
+            };
+            select(set(), set()).await.factor_first().0.unwrap();
+        });
+        drop(fs);
+        let rig = rig.crash();
+        assert_eq!(contents(&rig, id), b"", "SETATTR, seed {seed}");
+    }
 }
