@@ -363,6 +363,8 @@ struct Platter {
     completion_count: u64,
     delay_us_max: u64,
     watch: Option<Watch>,
+    /// Flushes do nothing.
+    lies: bool,
 }
 
 /// Told of each effect, right after it.
@@ -446,6 +448,7 @@ impl SimDisk {
             completion_count: 0,
             delay_us_max: 500,
             watch: None,
+            lies: false,
         };
         SimDisk { platter: Rc::new(RefCell::new(platter)), world: world.clone() }
     }
@@ -520,6 +523,11 @@ impl SimDisk {
     /// Tells `watch` of each effect from now on.
     pub fn watch(&self, watch: Watch) {
         self.platter.borrow_mut().watch = Some(watch);
+    }
+
+    /// From now on nothing becomes durable, whatever a flush says: what a test of a test needs.
+    pub fn lie(&self) {
+        self.platter.borrow_mut().lies = true;
     }
 
     /// Tells of no effect any more.
@@ -684,6 +692,7 @@ impl Platter {
         write.finished = Some(self.completion_count);
         apply(&mut slot.seen, write);
         if stable == Stable::Now
+            && !self.lies
             && let Some(write) = slot.pending.remove(&number)
         {
             slot.make_durable(&write);
@@ -699,6 +708,9 @@ impl Platter {
     }
 
     fn finish_flush(&mut self, slot: u32, covered: &[u64], fails: bool) {
+        if self.lies {
+            return;
+        }
         let Some(slot) = self.slots.get_mut(&slot) else { return };
         for number in covered {
             if fails {

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use shard::sim::{Tally, replay, run};
+use shard::sim::{Tally, replay, run, sequence, sequences};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,12 +12,18 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["seed", seed] => number(seed).map(show),
-        ["seeds", from, count, threads] => {
-            three(from, count, threads).and_then(|(from, count, threads)| many(from, threads, |done, _| done < count))
+        ["seeds", from, count, threads] => numbers([from, count, threads])
+            .and_then(|[from, count, threads]| many(threads, |at| run(from + at), |begun, _| begun < count)),
+        ["points", from, count, threads] => numbers([from, count, threads])
+            .and_then(|[from, count, threads]| many(threads, |at| run(from + at), |_, judged| judged < count)),
+        ["sequences", length, from, count, threads] => {
+            numbers([length, from, count, threads]).and_then(|[length, from, count, threads]| {
+                let length = length.clamp(1, LENGTH_MAX) as u32;
+                let count = count.min(sequences(length).saturating_sub(from));
+                many(threads, |at| sequence(length, from + at), |begun, _| begun < count)
+            })
         }
-        ["points", from, points, threads] => three(from, points, threads)
-            .and_then(|(from, points, threads)| many(from, threads, |_, judged| judged < points)),
-        _ => Err("basalt-sim seed N | seeds FROM COUNT THREADS | points FROM COUNT THREADS".to_string()),
+        _ => Err(USAGE.to_string()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -34,8 +40,12 @@ fn show(seed: u64) {
     println!("seed {seed}: {} calls, {} crash points, digest {:016x}", tally.calls, tally.points, tally.digest);
 }
 
-/// Runs one seed after the other on each thread, as long as `goes_on` says of histories begun and points judged.
-fn many(from: u64, threads: u64, goes_on: impl Fn(u64, u64) -> bool + Sync) -> Result<(), String> {
+/// Runs one history after the other on each thread, as long as `goes_on` says of histories begun and points judged.
+fn many(
+    threads: u64,
+    play: impl Fn(u64) -> Tally + Sync + std::panic::RefUnwindSafe,
+    goes_on: impl Fn(u64, u64) -> bool + Sync,
+) -> Result<(), String> {
     let (begun, histories, calls, points) =
         (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let failed = AtomicBool::new(false);
@@ -52,7 +62,7 @@ fn many(from: u64, threads: u64, goes_on: impl Fn(u64, u64) -> bool + Sync) -> R
             if !goes_on(number, points.load(Ordering::Relaxed)) {
                 return;
             }
-            let Ok(tally) = std::panic::catch_unwind(|| run(from + number)) else {
+            let Ok(tally) = std::panic::catch_unwind(|| play(number)) else {
                 failed.store(true, Ordering::Relaxed);
                 return;
             };
@@ -73,12 +83,16 @@ fn many(from: u64, threads: u64, goes_on: impl Fn(u64, u64) -> bool + Sync) -> R
             }
         }
     });
-    println!("seeds from {from}: {}", summary());
-    if failed.load(Ordering::Relaxed) { Err("a history failed; its seed is above".to_string()) } else { Ok(()) }
+    println!("{}", summary());
+    if failed.load(Ordering::Relaxed) { Err("a history failed; its number is above".to_string()) } else { Ok(()) }
 }
 
-fn three(one: &str, two: &str, three: &str) -> Result<(u64, u64, u64), String> {
-    Ok((number(one)?, number(two)?, number(three)?))
+fn numbers<const N: usize>(words: [&&str; N]) -> Result<[u64; N], String> {
+    let mut numbers = [0; N];
+    for (number, word) in numbers.iter_mut().zip(words) {
+        *number = self::number(word)?;
+    }
+    Ok(numbers)
 }
 
 fn number(word: &str) -> Result<u64, String> {
@@ -87,3 +101,7 @@ fn number(word: &str) -> Result<u64, String> {
 
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 const PROGRESS_PAUSE: Duration = Duration::from_secs(10);
+/// Longest sequences: more could not be counted.
+const LENGTH_MAX: u64 = 8;
+const USAGE: &str = "basalt-sim seed N | seeds FROM COUNT THREADS | points FROM COUNT THREADS | \
+                     sequences LENGTH FROM COUNT THREADS";

@@ -7,7 +7,7 @@
 use super::judge::{CallId, Judge};
 use super::network::{Link, Weather};
 use super::op::{Op, Reply, User, split_record, xid_of};
-use super::server::{Image, Moment, Server, Watcher};
+use super::server::{Image, Moment, Server, Setup, Watcher};
 use cache::sim::{Rng, SimWorld};
 use cache::world::World;
 use futures_util::future::{Either, select};
@@ -160,7 +160,28 @@ impl Client {
     }
 }
 
+/// Starts the server of a site from an image.
+pub(crate) async fn boot(site: &Rc<Site>, image: Image, setup: Setup, watcher: Option<&Watcher>) {
+    site.image.replace(Some(image.clone()));
+    match Server::boot(&site.world, image, setup, watcher.cloned()).await {
+        Ok(server) => drop(site.server.replace(Some(server))),
+        Err(error) => panic!("{}: no recovery: {error}\n{}", site.title, site.judge.borrow().history()),
+    }
+}
+
 impl Site {
+    /// A site without a server.
+    pub(crate) fn new(world: SimWorld, judge: Judge, title: String) -> Rc<Site> {
+        Rc::new(Site {
+            world,
+            image: RefCell::new(None),
+            server: RefCell::new(None),
+            judge: RefCell::new(judge),
+            watcher: RefCell::new(None),
+            title,
+        })
+    }
+
     /// Runs `play` in the site's world. Whoever waits for ever is found out.
     pub(crate) fn run<T>(self: &Rc<Site>, play: impl Future<Output = T>) -> T {
         let timer = self.world.sleep(PLAY_MAX);

@@ -2,7 +2,7 @@
 //! own, started there by the production's recovery, and judged over the wire. Then the calls that were under way are
 //! sent again.
 
-use super::client::{Client, Site};
+use super::client::{Client, Site, boot};
 use super::network::Weather;
 use super::op::User;
 use super::server::{Crash, Image, Moment, Server, Setup, Watcher, root};
@@ -58,34 +58,55 @@ impl Reaper {
         self.is_at_work.set(false);
     }
 
-    /// One crash point; in some a second crash comes during the recovery.
+    /// One crash point; at some the machine crashes again while it recovers.
     fn judge(&self, site: &Rc<Site>, image: &Image, moment: Moment, crash: Crash, seed: u64) {
         self.points.set(self.points.get() + 1);
-        let point = self.points.get();
-        let title = format!("{}, crash {point}, {crash:?} at {moment:?}", site.title);
+        let title = format!("{}, crash {}, {crash:?} at {moment:?}", site.title, self.points.get());
         let world = SimWorld::at(seed, site.world.monotonic() + DOWN_TIME);
         let mut judge = site.judge.borrow().clone();
         judge.crashed(&format!("{crash:?} at {moment:?}"), site.world.now());
+        judge.trust_the_disk();
+        let fork = Site::new(world.clone(), judge, title);
         let image = image.after(crash, &world, seed);
-        let fork = Rc::new(Site {
-            world: world.clone(),
-            image: RefCell::new(Some(image.clone())),
-            server: RefCell::new(None),
-            judge: RefCell::new(judge),
-            watcher: RefCell::new(None),
-            title,
-        });
+        if self.rng.borrow_mut().one_in(SECOND_CRASH_ONE_IN) {
+            self.crash_again(&fork, &image, seed);
+        }
+        fork.run(recovered(fork.clone(), image, self.setup));
+        drop(fork.server.take());
+    }
+
+    /// Crashes at any effect of the recovery, and judges what that leaves.
+    fn crash_again(&self, site: &Rc<Site>, image: &Image, seed: u64) {
+        let mut rng = Rng::new(seed);
+        let crash = if rng.one_in(2) { Crash::Kill } else { Crash::Power };
+        let later = SimWorld::at(seed + 1, site.world.monotonic() + DOWN_TIME);
+        let first =
+            Image { disk: image.disk.clone(), folder: image.folder.clone() }.after(Crash::Kill, &site.world, seed);
+        let (left, found) = (Rc::new(Cell::new(1 + rng.below(3))), Rc::new(RefCell::new(None)));
+        let watcher: Watcher = {
+            let (first, later, found) = (first.clone(), later.clone(), found.clone());
+            Rc::new(move |_| {
+                left.set(left.get().saturating_sub(1));
+                if left.get() == 0 && found.borrow().is_none() {
+                    found.replace(Some(first.after(crash, &later, seed + 2)));
+                }
+            })
+        };
+        let setup = self.setup;
+        let booted = site.run(async { Server::boot(&site.world, first, setup, Some(watcher)).await.is_ok() });
+        assert!(booted, "{}: no recovery\n{}", site.title, site.judge.borrow().history());
+        let Some(image) = found.take() else { return };
+        self.points.set(self.points.get() + 1);
+        let mut judge = site.judge.borrow().clone();
+        judge.crashed(&format!("{crash:?} during the recovery"), site.world.now());
+        let fork = Site::new(later, judge, format!("{}, {crash:?} during the recovery", site.title));
         fork.run(recovered(fork.clone(), image, self.setup));
         drop(fork.server.take());
     }
 }
 
 async fn recovered(site: Rc<Site>, image: Image, setup: Setup) {
-    let server = match Server::boot(&site.world, image, setup, None).await {
-        Ok(server) => server,
-        Err(error) => panic!("{}: no recovery: {error}\n{}", site.title, site.judge.borrow().history()),
-    };
-    site.server.replace(Some(server));
+    boot(&site, image, setup, None).await;
     let mut client = Client::new(&site, OBSERVER, User { uid: 0, gid: 0 }, Weather::FAIR);
     walk(&mut client, root()).await;
     let under_way = site.judge.borrow().under_way();
@@ -101,5 +122,7 @@ async fn recovered(site: Rc<Site>, image: Image, setup: Setup) {
 
 /// The number of the client that looks at what is left.
 pub(crate) const OBSERVER: u8 = 250;
+/// Once in so many crashes a second one comes during the recovery.
+const SECOND_CRASH_ONE_IN: u64 = 6;
 /// Between a crash and the next start.
 const DOWN_TIME: Duration = Duration::from_millis(1);

@@ -1,16 +1,17 @@
 //! Random histories: clients that work on the same names at the same time over a bad network, a server that crashes
 //! and starts again, and a crash point at every moment.
 
-use super::client::{Client, Site};
+use super::client::{Client, Site, boot};
 use super::crash::{OBSERVER, Reaper};
+use super::driven::fail;
 use super::judge::{Judge, Rules};
 use super::network::Weather;
 use super::op::{Op, Reply, Text, User};
 use super::payload;
-use super::server::{Crash, Image, Server, Setup, Watcher, root};
+use super::server::{Crash, Image, Setup, Watcher, root};
 use super::walk::walk;
 use crate::net::gate::Gate;
-use cache::sim::{Rng, SimWorld};
+use cache::sim::{Rng, SimDisk, SimWorld};
 use cache::world::World;
 use futures_util::future::{Either, select};
 use std::cell::{Cell, RefCell};
@@ -40,20 +41,19 @@ pub fn run(seed: u64) -> Tally {
 
 /// The same, and all that happened in it.
 pub fn replay(seed: u64) -> (Tally, String) {
+    replay_over(seed, |_| {})
+}
+
+/// The same over a disk that `change` has changed.
+pub(super) fn replay_over(seed: u64, change: impl FnOnce(&SimDisk)) -> (Tally, String) {
     let mut rng = Rng::new(seed);
     let plan = Plan::of(&mut rng);
     let world = SimWorld::new(rng.bits());
     let image = Image::blank(&world);
+    change(&image.disk);
     let reaper = Reaper::new(plan.setup, seed, plan.points_one_in);
     let title = format!("history {seed} (cargo xtask sim --seed {seed})");
-    let site = Rc::new(Site {
-        world,
-        image: RefCell::new(Some(image.clone())),
-        server: RefCell::new(None),
-        judge: RefCell::new(Judge::new(root(), Rules::default())),
-        watcher: RefCell::new(None),
-        title,
-    });
+    let site = Site::new(world, Judge::new(root(), plan.rules), title);
     let tally = site.run(play(site.clone(), image, plan, reaper, rng));
     let history = site.judge.borrow().history();
     (tally, history)
@@ -69,13 +69,20 @@ struct Plan {
     /// Crashes that the history itself lives through.
     crashes: u32,
     points_one_in: u64,
+    rules: Rules,
 }
 
 impl Plan {
     fn of(rng: &mut Rng) -> Plan {
         let clients = 1 + rng.below(3) as u8;
         let is_fair = rng.one_in(3);
+        let rules = match rng.below(6) {
+            0 => Rules { disk_fails: true, disk_fills: false },
+            1 => Rules { disk_fails: false, disk_fills: true },
+            _ => Rules::default(),
+        };
         Plan {
+            rules,
             setup: Setup { cores: 1 + rng.below(2) as u16, segments: 64 },
             clients,
             calls: 4 + rng.below(24) as u32 / u32::from(clients),
@@ -84,14 +91,14 @@ impl Plan {
             } else {
                 Weather { latency_us_max: 3_000, cut_one_in: 8 + rng.below(24), is_choppy: true }
             },
-            crashes: rng.below(3) as u32,
+            crashes: rng.below(3) as u32 + 2 * u32::from(rules.disk_fails || rules.disk_fills),
             points_one_in: 1 + rng.below(4),
         }
     }
 }
 
 /// What clients know of the tree, all together.
-struct Board {
+pub(crate) struct Board {
     root: FileHandleBuf,
     /// Changes of each file that no COMMIT has covered.
     unsettled: RefCell<BTreeMap<Vec<u8>, u32>>,
@@ -101,18 +108,24 @@ struct Board {
     ended: Gate,
 }
 
+impl Board {
+    pub(crate) fn new(clients: u8) -> Board {
+        Board {
+            root: root(),
+            unsettled: RefCell::default(),
+            is_lonely: clients == 1,
+            running: Cell::new(clients),
+            ended: Gate::default(),
+        }
+    }
+}
+
 async fn play(site: Rc<Site>, image: Image, plan: Plan, reaper: Rc<Reaper>, mut rng: Rng) -> Tally {
     let world = site.world.clone();
     let watcher = reaper.watcher(&site);
-    boot(&site, image, plan.setup, &watcher).await;
+    boot(&site, image, plan.setup, Some(&watcher)).await;
     site.watcher.replace(Some(watcher.clone()));
-    let board = Rc::new(Board {
-        root: root(),
-        unsettled: RefCell::default(),
-        is_lonely: plan.clients == 1,
-        running: Cell::new(plan.clients),
-        ended: Gate::default(),
-    });
+    let board = Rc::new(Board::new(plan.clients));
     for number in 1..=plan.clients {
         let user = if number == 3 { User { uid: 1000, gid: 100 } } else { User { uid: 0, gid: 0 } };
         let client = Client::new(&site, number, user, plan.weather);
@@ -123,7 +136,9 @@ async fn play(site: Rc<Site>, image: Image, plan: Plan, reaper: Rc<Reaper>, mut 
         let ended = pin!(board.ended.until(|| board.running.get() == 0));
         match select(ended, pause).await {
             Either::Left(_) => break,
-            Either::Right(_) => restart(&site, plan.setup, &watcher, &mut rng).await,
+            Either::Right(_) if plan.rules.disk_fails && rng.one_in(2) => fail(&site, &mut rng),
+            Either::Right(_) if plan.rules.disk_fills => fill(&site, &mut rng),
+            Either::Right(_) => restart(&site, plan.setup, Some(&watcher), &mut rng).await,
         }
     }
     board.ended.until(|| board.running.get() == 0).await;
@@ -139,16 +154,15 @@ async fn play(site: Rc<Site>, image: Image, plan: Plan, reaper: Rc<Reaper>, mut 
     Tally { histories: 1, calls, points: reaper.points(), digest }
 }
 
-async fn boot(site: &Rc<Site>, image: Image, setup: Setup, watcher: &Watcher) {
-    site.image.replace(Some(image.clone()));
-    match Server::boot(&site.world, image, setup, Some(watcher.clone())).await {
-        Ok(server) => drop(site.server.replace(Some(server))),
-        Err(error) => panic!("{}: no recovery: {error}\n{}", site.title, site.judge.borrow().history()),
+/// The disk is full, or has room again.
+fn fill(site: &Site, rng: &mut Rng) {
+    if let Some(image) = site.image.borrow().as_ref() {
+        image.disk.set_capacity(if rng.one_in(3) { u64::MAX } else { 0 });
     }
 }
 
 /// The server crashes; a moment later it starts again.
-async fn restart(site: &Rc<Site>, setup: Setup, watcher: &Watcher, rng: &mut Rng) {
+pub(crate) async fn restart(site: &Rc<Site>, setup: Setup, watcher: Option<&Watcher>, rng: &mut Rng) {
     let crash = if rng.one_in(2) { Crash::Kill } else { Crash::Power };
     let image = site.image.take().expect("a server runs");
     let after = image.after(crash, &site.world, rng.bits());
@@ -160,8 +174,7 @@ async fn restart(site: &Rc<Site>, setup: Setup, watcher: &Watcher, rng: &mut Rng
 
 /// What one client does.
 async fn work(mut client: Client, number: u8, board: Rc<Board>, calls: u32, mut rng: Rng) {
-    let mut known =
-        Known { number, objects: vec![Seen { handle: board.root, kind: Ftype3::Dir, ctime: None }], versions: 0 };
+    let mut known = Known::new(number, board.root);
     for _ in 0..calls {
         let op = known.choose(&board, &mut rng);
         let reply = client.ask(op.clone()).await;
@@ -172,7 +185,7 @@ async fn work(mut client: Client, number: u8, board: Rc<Board>, calls: u32, mut 
 }
 
 /// What a client knows.
-struct Known {
+pub(crate) struct Known {
     number: u8,
     objects: Vec<Seen>,
     versions: u32,
@@ -186,7 +199,12 @@ struct Seen {
 }
 
 impl Known {
-    fn choose(&mut self, board: &Board, rng: &mut Rng) -> Op {
+    pub(crate) fn new(number: u8, root: FileHandleBuf) -> Known {
+        Known { number, objects: vec![Seen { handle: root, kind: Ftype3::Dir, ctime: None }], versions: 0 }
+    }
+
+    /// The next call.
+    pub(crate) fn choose(&mut self, board: &Board, rng: &mut Rng) -> Op {
         let dir = if rng.one_in(2) { board.root } else { self.any(rng) };
         let object = if rng.one_in(8) { self.any(rng) } else { self.any_file(rng) };
         let name = name(rng);
@@ -240,7 +258,7 @@ impl Known {
         let bytes = [1, 7, 100, 512, 4096, 5000, 12_288][rng.below(7) as usize];
         let stable = [StableHow::Unstable, StableHow::Unstable, StableHow::DataSync, StableHow::FileSync];
         let version = self.versions << 8 | u32::from(self.number);
-        let data = payload::make(file[INO_BYTE], version, offset, bytes);
+        let data = payload::make(file[super::INO_BYTE], version, offset, bytes);
         Op::Write { file, offset, data, stable: stable[rng.below(4) as usize] }
     }
 
@@ -257,7 +275,8 @@ impl Known {
         Op::Setattr { object, sattr, guard }
     }
 
-    fn learn(&mut self, board: &Board, op: &Op, reply: &Reply) {
+    /// What the answer tells.
+    pub(crate) fn learn(&mut self, board: &Board, op: &Op, reply: &Reply) {
         let named = reply.handle.or(op.object().copied());
         if let (Some(attr), Some(handle), None) = (&reply.object, named, reply.error) {
             self.objects.retain(|known| known.handle != handle);
@@ -317,7 +336,5 @@ fn resize(object: FileHandleBuf, rng: &mut Rng) -> Op {
     Op::Setattr { object, sattr: Sattr3 { size: Some(size), ..Sattr3::default() }, guard: None }
 }
 
-/// The lowest byte of the inode's number in a handle.
-const INO_BYTE: usize = 12;
 /// Changes of a file before a COMMIT: what the judge can follow.
 const UNSETTLED_MAX: u32 = 5;

@@ -80,6 +80,7 @@ pub(crate) struct Server {
     _folder: Rc<Folder>,
     cores: Vec<Rc<Core>>,
     links: RefCell<Vec<Rc<Link>>>,
+    watcher: Rc<RefCell<Option<Watcher>>>,
 }
 
 impl Image {
@@ -112,6 +113,7 @@ impl Server {
         if let Some(watcher) = watcher.clone() {
             disk.watch(Rc::new(move |effect| watcher(Moment::Disk(effect))));
         }
+        let watcher = Rc::new(RefCell::new(watcher));
         let options = options(setup);
         let ledger_options = ledger_options(&options);
         let store = Store::open(&folder.path.join(LEDGER_DIRECTORY), &ledger_options).expect("a sound ledger opens");
@@ -121,15 +123,20 @@ impl Server {
         let shared = Arc::new(shared);
         let mut ledger = Ledger::new(store.clone(), ledger_options, shared.clone()).expect("a sound ledger opens");
         recover(&shared, &mut ledger, disk.disk()).await?;
-        if let Some(watcher) = &watcher {
-            watcher(Moment::Recovered);
-        }
+        tell(&watcher, Moment::Recovered);
         let hub = Hub::new(setup.cores);
         let seed = |core| Seed { shared: shared.clone(), core, hub: hub.clone(), store: store.clone() };
         let cores = cores(setup, &machine, &disk, FilesystemId(shared.id), seed);
-        machine.spawn(Box::pin(pump(world.clone(), hub, ledger, watcher)));
+        machine.spawn(Box::pin(pump(world.clone(), hub, ledger, watcher.clone())));
         let links = RefCell::default();
-        Ok(Server { world: world.clone(), machine, disk, _folder: folder, cores, links })
+        Ok(Server { world: world.clone(), machine, disk, _folder: folder, cores, links, watcher })
+    }
+
+    /// Tells `watcher` of every moment from now on.
+    pub(crate) fn watch(&self, watcher: &Watcher) {
+        self.watcher.replace(Some(watcher.clone()));
+        let watcher = watcher.clone();
+        self.disk.watch(Rc::new(move |effect| watcher(Moment::Disk(effect))));
     }
 
     /// A connection to any of the cores.
@@ -221,6 +228,13 @@ fn cores(
     cores
 }
 
+fn tell(watcher: &RefCell<Option<Watcher>>, moment: Moment) {
+    let watcher = watcher.borrow().clone();
+    if let Some(watcher) = watcher {
+        watcher(moment);
+    }
+}
+
 /// A core looks into its mailbox now and then.
 async fn listen(core: Rc<Core>, mailbox: Arc<Mailbox<Letter>>) {
     let mut pause = PAUSE_MIN;
@@ -235,13 +249,13 @@ async fn listen(core: Rc<Core>, mailbox: Arc<Mailbox<Letter>>) {
 }
 
 /// The ledger's thread.
-async fn pump(world: SimWorld, hub: Arc<Hub>, mut ledger: Ledger, watcher: Option<Watcher>) {
+async fn pump(world: SimWorld, hub: Arc<Hub>, mut ledger: Ledger, watcher: Rc<RefCell<Option<Watcher>>>) {
     let (mut turn, mut pause) = (0, PAUSE_MIN);
     loop {
         turn += 1;
         let worked = hub.pump(&mut ledger, turn);
-        if let Some(watcher) = watcher.as_ref().filter(|_| worked) {
-            watcher(Moment::Commit);
+        if worked {
+            tell(&watcher, Moment::Commit);
         }
         pause = if worked { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
         world.sleep(pause).await;

@@ -1,6 +1,10 @@
 //! Whole-server histories, some hundreds in every run of the tests. `cargo xtask sim` runs more.
+//!
+//! `BASALT_SEED=n` runs one seed, `BASALT_SEEDS=n` runs that many.
 
-use super::run;
+use super::history::replay_over;
+use super::{drive, run, sequence, sequences};
+use cache::sim::{Rng, SimDisk};
 
 #[test]
 fn a_history_is_what_the_model_allows_at_every_crash() {
@@ -14,8 +18,40 @@ fn a_history_is_what_the_model_allows_at_every_crash() {
 }
 
 #[test]
+fn every_operation_survives_a_crash_at_each_of_its_effects() {
+    let points: u64 = (0..sequences(1)).map(|number| sequence(1, number).points).sum();
+    assert!(points >= 4 * sequences(1), "{points} crash points of {} operations", sequences(1));
+}
+
+#[test]
+fn any_two_operations_survive_a_crash_at_each_of_their_effects() {
+    // All of them with `cargo xtask sim --sequences 2`.
+    let mut rng = Rng::new(2);
+    for _ in 0..SAMPLED {
+        sequence(2, rng.below(sequences(2)));
+    }
+}
+
+#[test]
+fn any_bytes_drive_the_server_without_an_impossible_answer() {
+    for seed in 0..40 {
+        let mut rng = Rng::new(seed);
+        let bytes: Vec<u8> = (0..rng.below(160)).map(|_| rng.bits() as u8).collect();
+        drive(&bytes);
+    }
+}
+
+#[test]
 fn one_seed_is_one_history() {
     for seed in 0..10 {
         assert_eq!(run(seed), run(seed), "seed {seed}");
     }
 }
+
+#[test]
+fn a_disk_that_lies_about_flushes_is_found_out() {
+    let is_found_out = |seed| std::panic::catch_unwind(|| replay_over(seed, SimDisk::lie)).is_err();
+    assert!((0..40).any(is_found_out), "acknowledged bytes were lost, and nobody has noticed");
+}
+
+const SAMPLED: u64 = 160;

@@ -16,15 +16,21 @@ pub(crate) struct What {
     /// Histories until that many crash points were judged.
     #[arg(long, value_name = "N")]
     points: Option<u64>,
+    /// All sequences of that many operations over a small namespace.
+    #[arg(long, value_name = "LENGTH")]
+    sequences: Option<u64>,
 }
 
 #[derive(Args)]
 pub(crate) struct Run {
     #[command(flatten)]
     what: What,
-    /// The first seed of many.
+    /// The first seed or sequence of many.
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
+    /// At most that many sequences.
+    #[arg(long, value_name = "N", default_value_t = u64::MAX)]
+    count: u64,
     /// Histories at the same time.
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: u64,
@@ -33,18 +39,14 @@ pub(crate) struct Run {
 pub(crate) fn simulate(steps: &mut Steps, run: &Run) -> Result<(), String> {
     let build = ["build", "--profile", "fuzz", "--quiet", "-p", "shard", "--features", "sim", "--bin", "basalt-sim"];
     steps.cargo("build", &build)?;
-    let Run { what: What { seed, seeds, points }, from, threads } = run;
-    let mut words = Vec::new();
-    match (seed, seeds, points) {
-        (Some(seed), ..) => words.extend(["seed".to_string(), seed.to_string()]),
-        (_, Some(count), _) => words.extend(many("seeds", *from, *count, *threads)),
-        (_, _, Some(count)) => words.extend(many("points", *from, *count, *threads)),
+    let Run { what: What { seed, seeds, points, sequences }, from, count, threads } = run;
+    let (what, numbers) = match (seed, seeds, points, sequences) {
+        (Some(seed), ..) => ("seed", vec![*seed]),
+        (_, Some(seeds), ..) => ("seeds", vec![*from, *seeds, *threads]),
+        (_, _, Some(points), _) => ("points", vec![*from, *points, *threads]),
+        (.., Some(length)) => ("sequences", vec![*length, *from, *count, *threads]),
         _ => return Err("nothing to simulate".to_string()),
-    }
+    };
     let program = steps.target_folder().join("fuzz/basalt-sim");
-    steps.run("simulate", Command::new(program).args(words))
-}
-
-fn many(what: &str, from: u64, count: u64, threads: u64) -> [String; 4] {
-    [what.to_string(), from.to_string(), count.to_string(), threads.to_string()]
+    steps.run("simulate", Command::new(program).arg(what).args(numbers.iter().map(u64::to_string)))
 }

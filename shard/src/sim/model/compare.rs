@@ -98,7 +98,7 @@ impl State {
             return same(what, time, got);
         }
         let slack = Nfstime3 { seconds: look.now.seconds + 1, ..look.now };
-        if (key.part != Part::Lost && got <= key.above) || got > slack {
+        if key.part != Part::Lost && (got <= key.above || got > slack) {
             return Err(format!("{what} is {got:?}, not after {:?} and before {:?}", key.above, look.now));
         }
         Rc::make_mut(&mut self.bound).insert(key, got);

@@ -267,7 +267,7 @@ impl State {
                 // It may be that of any change, seen or not.
                 let key = StampKey { key: crash, object: id, part: Part::Lost, above: ZERO };
                 object.ctime = Stamp::Of(key);
-                object.mtime = Stamp::Of(StampKey { part: Part::Asked, ..key });
+                object.mtime = Stamp::Of(StampKey { key: (crash.0, 1), ..key });
             }
             let cleared =
                 object.volatile.iter().enumerate().filter(|(at, _)| is_lost(*at)).find_map(|(_, lost)| lost.cleared);
