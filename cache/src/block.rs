@@ -26,6 +26,9 @@ pub const CHUNK_BLOCKS: usize = 16;
 pub const CHUNK_BYTES: usize = CHUNK_BLOCKS * BLOCK_BYTES;
 /// Most memory ranges handed to the kernel in one send (`IOV_MAX`).
 pub const IOVECS_MAX: usize = 1024;
+/// With this many bytes a send is long enough: what the kernel copies before other connections get
+/// their turn.
+pub const SEND_BYTES: usize = 1 << 20;
 
 /// A fixed budget of chunk memory. Memory is taken from the system when it is first needed, in slabs
 /// that the kernel can back by huge pages; it is kept as long as the arena or one of its chunks
@@ -558,10 +561,16 @@ impl Sending {
         bytes.split_off(bytes.len() - self.remaining)
     }
 
-    /// The ranges not yet sent, at most [`IOVECS_MAX`].
+    /// The ranges not yet sent, as many as go out at a time.
     fn ranges(&self) -> &[libc::iovec] {
         let rest = &self.gather.iovecs[self.next..];
-        &rest[..rest.len().min(IOVECS_MAX)]
+        let rest = &rest[..rest.len().min(IOVECS_MAX)];
+        let mut bytes = 0;
+        let last = rest.iter().position(|range| {
+            bytes += range.iov_len;
+            bytes >= SEND_BYTES
+        });
+        last.map_or(rest, |last| &rest[..=last])
     }
 }
 
@@ -757,5 +766,13 @@ mod tests {
         assert_eq!(sending.read_iovec_len(), IOVECS_MAX);
         sending.advance(IOVECS_MAX);
         assert_eq!(sending.read_iovec_len(), 5);
+        let mut gather = sending.reuse();
+        (0..40).for_each(|_| gather.push(Piece::zeros(CHUNK_BYTES)));
+        let mut sending = gather.seal();
+        assert_eq!(sending.read_iovec_len() * CHUNK_BYTES, SEND_BYTES);
+        sending.advance(100);
+        assert_eq!(sending.read_iovec_len() * CHUNK_BYTES, SEND_BYTES + CHUNK_BYTES);
+        sending.advance(38 * CHUNK_BYTES);
+        assert_eq!(sending.read_iovec_len(), 2);
     }
 }

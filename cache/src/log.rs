@@ -162,6 +162,8 @@ struct State {
     spares: Vec<Spare>,
     /// A segment is being asked for.
     asking: bool,
+    /// The last answer was that there is none.
+    is_spent: bool,
     /// The chunks that the open frame and the next one write to, in order.
     heads: VecDeque<(u32, Head)>,
     open: Option<OpenFrame>,
@@ -303,19 +305,26 @@ impl Log {
         }
     }
 
-    /// When a payload of `bytes` cannot be taken now because the disk is behind: a wait until it is
-    /// not, or the log has ended.
-    pub fn disk_is_behind(&self, bytes: usize) -> Option<LocalFuture<()>> {
-        let blocks = bytes.min(PAYLOAD_MAX).div_ceil(BLOCK_BYTES) as u32;
-        if self.inner.poisoned.get() || !self.inner.is_behind(&self.inner.state.borrow(), blocks) {
+    /// When a payload of `bytes` has to wait because the disk is behind or a segment is on its way: that
+    /// wait, which ends too when the log does. Waits that may be long, for space or memory, are not taken
+    /// for one: [`Log::reserve`] tells.
+    pub fn must_wait(&self, bytes: usize) -> Option<LocalFuture<()>> {
+        if self.inner.poisoned.get() {
             return None;
         }
-        let log = self.inner.clone();
-        Some(Box::pin(async move {
-            while !log.poisoned.get() && log.is_behind(&log.state.borrow(), blocks) {
-                log.some_write().await;
-            }
-        }))
+        let blocks = bytes.min(PAYLOAD_MAX).div_ceil(BLOCK_BYTES) as u32;
+        let mut state = self.inner.state.borrow_mut();
+        let is_short = match self.inner.make_room(&mut state, blocks, Urgency::Data) {
+            Ok(()) | Err(Lack::Memory) => false,
+            Err(Lack::Writes) => true,
+            Err(Lack::Segment) => !state.is_spent,
+        };
+        let log = Log { inner: self.inner.clone() };
+        // Whatever came of it, the caller asks again.
+        let wait = async move {
+            let _ = log.room(bytes, Urgency::Data).await;
+        };
+        is_short.then(|| Box::pin(wait) as LocalFuture<()>)
     }
 
     /// Waits until everything up to `position` is durable.
@@ -398,7 +407,8 @@ impl Drop for Reservation<'_> {
 impl LogInner {
     /// Sees to it that a payload of `blocks` blocks fits into an open frame. Closes what is full.
     fn make_room(self: &Rc<Self>, state: &mut State, blocks: u32, urgency: Urgency) -> Result<(), Lack> {
-        if self.is_behind(state, blocks) {
+        let bytes = (blocks as usize + 1) * BLOCK_BYTES;
+        if state.unwritten > 0 && state.unwritten + bytes > self.config.unwritten_bytes_max {
             return Err(Lack::Writes);
         }
         if !self.segment_fits(state, urgency) {
@@ -423,12 +433,6 @@ impl LogInner {
             segment.next_block += 1;
         }
         Ok(())
-    }
-
-    /// Whether `blocks` blocks more have to wait for a write to end.
-    fn is_behind(&self, state: &State, blocks: u32) -> bool {
-        let bytes = (blocks as usize + 1) * BLOCK_BYTES;
-        state.unwritten > 0 && state.unwritten + bytes > self.config.unwritten_bytes_max
     }
 
     /// Whether the current segment may be written at this urgency.
@@ -770,6 +774,7 @@ impl LogInner {
         let mut state = self.state.borrow_mut();
         state.asking = false;
         let refused = result.is_err();
+        state.is_spent = refused;
         let answered = |wants: Urgency| !refused || wants == urgency || urgency == Urgency::Reserve;
         for (_, waiter) in state.segment_waiters.extract_if(.., |(wants, _)| answered(*wants)) {
             let _ = waiter.send(if refused { Err(Refused::NoSpace) } else { Ok(()) });

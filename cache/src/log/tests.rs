@@ -446,6 +446,34 @@ fn a_full_disk_is_no_space_and_ends_when_space_comes() {
 }
 
 #[test]
+fn short_waits_are_told_before_anything_is_copied_and_long_ones_are_not() {
+    let core = Core::new(3);
+    core.source.data_left.set(3);
+    core.world.run_until(async {
+        core.log.must_wait(PAYLOAD_MAX).expect("the first segment is on its way").await;
+        assert!(core.log.must_wait(PAYLOAD_MAX).is_none());
+        let (mut bytes, mut waits) = (0, 0);
+        loop {
+            let part = core.log.fits(PAYLOAD_MAX);
+            while let Some(wait) = core.log.must_wait(part) {
+                waits += 1;
+                wait.await;
+            }
+            match core.log.reserve(&payload(bytes, part), Urgency::Data) {
+                Ok(reservation) => {
+                    reservation.commit(fields(RecordKind::Data, bytes + 1));
+                }
+                Err(refused) => break assert_eq!(refused, Refused::Later),
+            }
+            bytes += part as u64;
+        }
+        assert!(bytes > SEGMENT_BYTES * 5 / 2, "what was short was waited for");
+        assert!(waits > 1, "the disk was never behind");
+        assert_eq!(core.log.room(PAYLOAD_MAX, Urgency::Data).await, Err(Refused::NoSpace));
+    });
+}
+
+#[test]
 fn bytes_not_yet_written_are_bounded() {
     let core = Core::new(7);
     core.world.run_until(async {

@@ -7,11 +7,10 @@ use super::ahead::Streams;
 use super::backlog::Backlog;
 use super::filesystem::Shared;
 use super::peers::PeerFlush;
-use super::seen::Seen;
 use super::segments::LedgerSegments;
 use super::signal::Signal;
 use super::{checkpoint, clean};
-use crate::inode::{FileId, Ino, Inode};
+use crate::inode::{FileId, Inode};
 use crate::ledger::port::{Doorbell, Hub, Port};
 use crate::ledger::reader::Reader;
 use crate::ledger::store::Store;
@@ -52,7 +51,6 @@ pub struct Fs {
     pub(super) wake: Signal,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) streams: RefCell<Streams>,
-    seen: RefCell<Seen>,
 }
 
 /// What a core builds its [`Fs`] from; travels to the core's thread.
@@ -145,7 +143,6 @@ impl Fs {
             wake: Signal::default(),
             scratch: RefCell::default(),
             streams: RefCell::default(),
-            seen: RefCell::default(),
         });
         fs.world.spawn(Box::pin(checkpoint::run(Rc::downgrade(&fs))));
         fs.world.spawn(Box::pin(clean::run(Rc::downgrade(&fs))));
@@ -167,45 +164,11 @@ impl Fs {
 
     /// The inode that `id` names, as of now.
     pub fn attr(&self, id: FileId) -> Result<Inode, Status> {
-        for _ in 0..LEARN_ATTEMPTS_MAX {
-            match self.known(id.ino) {
-                Some(inode) if inode.generation == id.generation => return Ok(inode),
-                Some(_) => return Err(Status::Stale),
-                None => self.learn(id)?,
-            }
-        }
-        Err(Status::Delay)
+        self.with_entry(id, |entry| entry.attr())
     }
 
-    /// The inode as of now, when the table knows it.
-    pub(super) fn known(&self, ino: Ino) -> Option<Inode> {
-        let table = &self.shared.table;
-        if let Some(inode) = self.seen.borrow().find(table, ino) {
-            return Some(inode);
-        }
-        let seen = table.as_of_now(ino)?;
-        self.seen.borrow_mut().keep(&seen);
-        Some(seen.inode)
-    }
-
-    /// Looks at the entry of `id` under its stripe; reads the ledger first where the inode is not in
-    /// the table. [`Status::Stale`] when it is gone or of another generation.
-    pub fn look_at<T>(&self, id: FileId, section: impl FnOnce(&Entry) -> T) -> Result<T, Status> {
-        let mut section = Some(section);
-        for _ in 0..LEARN_ATTEMPTS_MAX {
-            let seen = self.shared.table.look(id.ino, |entry| match entry.inode().generation == id.generation {
-                true => section.take().map(|section| section(entry)).ok_or(Status::Delay),
-                false => Err(Status::Stale),
-            });
-            match seen {
-                Some(result) => return result,
-                None => self.learn(id)?,
-            }
-        }
-        Err(Status::Delay)
-    }
-
-    /// The same for what changes the entry.
+    /// Runs `section` on the entry of `id` under its stripe; reads the ledger first where the inode
+    /// is not in the table. [`Status::Stale`] when it is gone or of another generation.
     pub fn with_entry<T>(&self, id: FileId, section: impl FnOnce(&mut Entry) -> T) -> Result<T, Status> {
         let mut section = Some(section);
         for _ in 0..LEARN_ATTEMPTS_MAX {

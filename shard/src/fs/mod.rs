@@ -29,7 +29,6 @@ pub mod recover;
 pub mod remove;
 pub mod rename;
 pub mod rmdir;
-mod seen;
 mod segments;
 pub mod setattr;
 mod signal;

@@ -57,7 +57,7 @@ impl Socket for std::net::TcpStream {
 
 impl Receive for OwnedReadHalf<monoio::net::TcpStream> {
     async fn receive(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
-        let free = buffer.len()..buffer.capacity();
+        let free = buffer.len()..buffer.capacity().min(buffer.len() + RECEIVE_BYTES_MAX);
         let (result, filled) = self.read(buffer.slice_mut(free)).await;
         (result, filled.into_inner())
     }
@@ -79,3 +79,6 @@ impl Close for std::net::TcpStream {
         let _ = self.shutdown(Shutdown::Both);
     }
 }
+
+/// Most bytes received at a time: what the kernel copies before other connections get their turn.
+const RECEIVE_BYTES_MAX: usize = 256 << 10;

@@ -20,7 +20,7 @@ pub(super) fn write(call: &Call<'_>, reply: &mut Reply<'_>) -> Outcome {
     // More than wtmax gets a short count: the client writes the rest again.
     let data = args.data.bytes();
     let payload = &data[..data.len().min(TRANSFER_MAX)];
-    if let Some(room) = fs.log.disk_is_behind(payload.len()) {
+    if let Some(room) = fs.log.must_wait(fs.log.fits(payload.len())) {
         return Ok(call.hold(room));
     }
     let step = write::write(fs, &cred, file, args.offset, payload, stability(args.stable));
