@@ -14,6 +14,9 @@
 //! fold gives the inode's record another `folded_lsn`. So what a snapshot has whose record says n is what
 //! every snapshot has whose record says n. Extents are kept only where the entry's record says the same
 //! as the snapshot they were read from, and go, under the same stripe, when it says something else.
+//!
+//! Each stripe has a version, which grows with whatever may change what one of its inodes looks like. A core that
+//! remembers an inode together with its version ([`AsOf`]) knows without the lock whether it is still as of now.
 
 #![expect(clippy::disallowed_types, reason = "this is where cores meet")]
 
@@ -24,7 +27,7 @@ use cache::extent::{Extent, ExtentMap};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Stripes of a table.
 pub const STRIPES: usize = 4096;
@@ -40,9 +43,27 @@ pub struct LockTable {
     hand: AtomicUsize,
 }
 
-/// Two cache lines a stripe: cores that work in neighbours do not disturb each other.
+/// Two cache lines a stripe: cores that work in neighbours do not disturb each other, and those that only
+/// look at the version not even in the same one.
 #[repr(align(128))]
-struct Padded(Mutex<Stripe>);
+struct Padded {
+    stripe: Mutex<Stripe>,
+    version: Version,
+}
+
+/// Written under the stripe's lock, before it is given back; read by anyone.
+#[derive(Default)]
+#[repr(align(64))]
+struct Version(AtomicU64);
+
+/// An inode, and the version of its stripe that says so.
+#[derive(Clone, Copy, Debug)]
+pub struct AsOf {
+    /// What a client sees.
+    pub inode: Inode,
+    /// While [`LockTable::version`] answers this, it is as of now.
+    pub version: u64,
+}
 
 /// One stripe, locked.
 #[derive(Default)]
@@ -68,7 +89,7 @@ impl LockTable {
     /// A table that keeps about `inodes_max` inodes; those with live data are kept beyond that.
     pub fn new(inodes_max: usize) -> LockTable {
         LockTable {
-            stripes: (0..STRIPES).map(|_| Padded(Mutex::default())).collect(),
+            stripes: (0..STRIPES).map(|_| Padded { stripe: Mutex::default(), version: Version::default() }).collect(),
             entries_max: (inodes_max / STRIPES).max(ENTRIES_MIN),
             kept: AtomicUsize::new(0),
             kept_max: inodes_max.saturating_mul(EXTENTS_PER_INODE),
@@ -76,14 +97,36 @@ impl LockTable {
         }
     }
 
-    /// Runs `section` under the stripe of `ino`.
+    /// Runs `section` under the stripe of `ino`. It may change what is there, so the version grows.
     pub fn with<T>(&self, ino: Ino, section: impl FnOnce(&mut Stripe) -> T) -> T {
-        section(&mut self.stripes[stripe_index(ino)].0.lock())
+        let Padded { stripe, version } = &self.stripes[stripe_index(ino)];
+        let mut stripe = stripe.lock();
+        let done = section(&mut stripe);
+        version.0.store(version.0.load(Ordering::Relaxed) + 1, Ordering::Release);
+        done
+    }
+
+    /// Runs `section` on the entry of `ino`, when it is known here, under its stripe.
+    pub fn look<T>(&self, ino: Ino, section: impl FnOnce(&Entry) -> T) -> Option<T> {
+        self.stripes[stripe_index(ino)].stripe.lock().entry(ino).map(|entry| section(entry))
+    }
+
+    /// The version of the stripe of `ino`.
+    pub fn version(&self, ino: Ino) -> u64 {
+        self.stripes[stripe_index(ino)].version.0.load(Ordering::Acquire)
     }
 
     /// The inode as of now, when it is known here.
     pub fn attr(&self, ino: Ino) -> Option<Inode> {
-        self.with(ino, |stripe| stripe.entry(ino).map(|entry| entry.attr()))
+        self.as_of_now(ino).map(|seen| seen.inode)
+    }
+
+    /// The same, to be remembered.
+    pub fn as_of_now(&self, ino: Ino) -> Option<AsOf> {
+        let Padded { stripe, version } = &self.stripes[stripe_index(ino)];
+        let mut stripe = stripe.lock();
+        let inode = stripe.entry(ino)?.attr();
+        Some(AsOf { inode, version: version.0.load(Ordering::Relaxed) })
     }
 
     /// Takes an inode that was read from the snapshot of `commit` and answers it as of now; `None`
@@ -96,10 +139,10 @@ impl LockTable {
     /// sees. A ledger that keeps the result as its record keeps its own `size` and `used`: the
     /// extents that go with the log's are not folded yet.
     pub fn overlaid(&self, inode: &Inode) -> Inode {
-        self.with(inode.ino, |stripe| match stripe.entries.get(&inode.ino) {
+        match self.stripes[stripe_index(inode.ino)].stripe.lock().entries.get(&inode.ino) {
             Some(Entry { live: Some(live), .. }) => live.join(*inode),
             _ => *inode,
-        })
+        }
     }
 
     /// Takes extents of `ino`, in order, from a snapshot of the ledger whose record of the inode says
@@ -110,16 +153,14 @@ impl LockTable {
                 break;
             }
             let place = self.hand.fetch_add(1, Ordering::Relaxed) % STRIPES;
-            let mut stripe = self.stripes[place].0.lock();
+            let mut stripe = self.stripes[place].stripe.lock();
             self.kept.fetch_sub(stripe.forget(), Ordering::Relaxed);
         }
         if self.kept.load(Ordering::Relaxed) + extents.len() > self.kept_max {
             return;
         }
-        self.with(ino, |stripe| {
-            let kept = stripe.keep(ino, folded_lsn, extents);
-            self.kept.fetch_add(kept, Ordering::Relaxed);
-        });
+        let mut stripe = self.stripes[stripe_index(ino)].stripe.lock();
+        self.kept.fetch_add(stripe.keep(ino, folded_lsn, extents), Ordering::Relaxed);
     }
 
     /// Takes what a commit of the ledger changed. Called by the ledger's owner alone, in the order
@@ -146,7 +187,7 @@ impl LockTable {
     /// Inodes in the table, and those with live data.
     pub fn count(&self) -> (usize, usize) {
         self.stripes.iter().fold((0, 0), |(entries, live), stripe| {
-            let stripe = stripe.0.lock();
+            let stripe = stripe.stripe.lock();
             let with_live = stripe.entries.values().filter(|entry| entry.live.is_some()).count();
             (entries + stripe.entries.len(), live + with_live)
         })
@@ -288,4 +329,4 @@ const FORGET_STRIPES: usize = 16;
 const _: () = assert!(STRIPES.is_power_of_two());
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,10 +7,11 @@ use super::ahead::Streams;
 use super::backlog::Backlog;
 use super::filesystem::Shared;
 use super::peers::PeerFlush;
+use super::seen::Seen;
 use super::segments::LedgerSegments;
 use super::signal::Signal;
 use super::{checkpoint, clean};
-use crate::inode::{FileId, Inode};
+use crate::inode::{FileId, Ino, Inode};
 use crate::ledger::port::{Doorbell, Hub, Port};
 use crate::ledger::reader::Reader;
 use crate::ledger::store::Store;
@@ -51,6 +52,7 @@ pub struct Fs {
     pub(super) wake: Signal,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) streams: RefCell<Streams>,
+    seen: RefCell<Seen>,
 }
 
 /// What a core builds its [`Fs`] from; travels to the core's thread.
@@ -143,6 +145,7 @@ impl Fs {
             wake: Signal::default(),
             scratch: RefCell::default(),
             streams: RefCell::default(),
+            seen: RefCell::default(),
         });
         fs.world.spawn(Box::pin(checkpoint::run(Rc::downgrade(&fs))));
         fs.world.spawn(Box::pin(clean::run(Rc::downgrade(&fs))));
@@ -164,11 +167,45 @@ impl Fs {
 
     /// The inode that `id` names, as of now.
     pub fn attr(&self, id: FileId) -> Result<Inode, Status> {
-        self.with_entry(id, |entry| entry.attr())
+        for _ in 0..LEARN_ATTEMPTS_MAX {
+            match self.known(id.ino) {
+                Some(inode) if inode.generation == id.generation => return Ok(inode),
+                Some(_) => return Err(Status::Stale),
+                None => self.learn(id)?,
+            }
+        }
+        Err(Status::Delay)
     }
 
-    /// Runs `section` on the entry of `id` under its stripe; reads the ledger first where the inode
-    /// is not in the table. [`Status::Stale`] when it is gone or of another generation.
+    /// The inode as of now, when the table knows it.
+    pub(super) fn known(&self, ino: Ino) -> Option<Inode> {
+        let table = &self.shared.table;
+        if let Some(inode) = self.seen.borrow().find(table, ino) {
+            return Some(inode);
+        }
+        let seen = table.as_of_now(ino)?;
+        self.seen.borrow_mut().keep(&seen);
+        Some(seen.inode)
+    }
+
+    /// Looks at the entry of `id` under its stripe; reads the ledger first where the inode is not in
+    /// the table. [`Status::Stale`] when it is gone or of another generation.
+    pub fn look_at<T>(&self, id: FileId, section: impl FnOnce(&Entry) -> T) -> Result<T, Status> {
+        let mut section = Some(section);
+        for _ in 0..LEARN_ATTEMPTS_MAX {
+            let seen = self.shared.table.look(id.ino, |entry| match entry.inode().generation == id.generation {
+                true => section.take().map(|section| section(entry)).ok_or(Status::Delay),
+                false => Err(Status::Stale),
+            });
+            match seen {
+                Some(result) => return result,
+                None => self.learn(id)?,
+            }
+        }
+        Err(Status::Delay)
+    }
+
+    /// The same for what changes the entry.
     pub fn with_entry<T>(&self, id: FileId, section: impl FnOnce(&mut Entry) -> T) -> Result<T, Status> {
         let mut section = Some(section);
         for _ in 0..LEARN_ATTEMPTS_MAX {

@@ -23,7 +23,7 @@ pub struct CommitDone {
 
 /// Makes durable what was written to the file.
 pub fn commit(fs: &Rc<Fs>, cred: &Cred, id: FileId) -> Step<Result<CommitDone, Status>> {
-    let looked = fs.with_entry(id, |entry| {
+    let looked = fs.look_at(id, |entry| {
         let attr = entry.attr();
         write::may_write(&attr, cred)?;
         let pending = entry.live().filter(|live| !fs.is_durable(live.last()));

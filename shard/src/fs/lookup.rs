@@ -43,7 +43,7 @@ fn current(fs: &Fs, find: impl Fn(&Reader) -> Result<Option<Ino>, Status>) -> Re
 /// An inode that a name in the reader's snapshot leads to, as of now; `None` when it is gone since
 /// or the snapshot is too old to tell.
 pub(super) fn object(fs: &Fs, reader: &Reader, ino: Ino) -> Result<Option<Inode>, Status> {
-    if let Some(inode) = fs.shared.table.attr(ino) {
+    if let Some(inode) = fs.known(ino) {
         return Ok(Some(inode));
     }
     // Numbers of inodes are never given out again, so the number alone says which.

@@ -29,6 +29,7 @@ pub mod recover;
 pub mod remove;
 pub mod rename;
 pub mod rmdir;
+mod seen;
 mod segments;
 pub mod setattr;
 mod signal;

@@ -147,7 +147,7 @@ pub(super) fn tile(fs: &Fs, want: &Want, scratch: &mut Scratch) -> Result<View, 
 fn look(fs: &Fs, want: &Want, scratch: &mut Scratch) -> Result<(View, u64), Status> {
     scratch.live.clear();
     scratch.kept.clear();
-    fs.with_entry(want.id, |entry| {
+    fs.look_at(want.id, |entry| {
         let attr = entry.attr();
         match attr.kind {
             Kind::File => access::read_data(&attr, &want.cred)?,

@@ -80,8 +80,7 @@ impl Reaper {
         let mut rng = Rng::new(seed);
         let crash = if rng.one_in(2) { Crash::Kill } else { Crash::Power };
         let later = SimWorld::at(seed + 1, site.world.monotonic() + DOWN_TIME);
-        let first =
-            Image { disk: image.disk.clone(), folder: image.folder.clone() }.after(Crash::Kill, &site.world, seed);
+        let first = image.after(Crash::Kill, &site.world, seed);
         let (left, found) = (Rc::new(Cell::new(1 + rng.below(3))), Rc::new(RefCell::new(None)));
         let watcher: Watcher = {
             let (first, later, found) = (first.clone(), later.clone(), found.clone());

@@ -4,7 +4,7 @@ use crate::live::Stamp;
 use cache::extent::{Place, SegmentId};
 use cache::world::Time;
 
-fn inode(ino: u64, change: u64) -> Inode {
+pub(crate) fn inode(ino: u64, change: u64) -> Inode {
     let time = Time::default();
     Inode {
         ino: Ino(ino),
@@ -180,4 +180,52 @@ fn extents_are_kept_up_to_a_limit_and_the_newest_find_room() {
     let many: Vec<_> = (0..limit as u64 + 1).map(|index| (index * 10, extent(10))).collect();
     table.keep(Ino(1), 0, &many);
     assert!(kept(&table, 1) <= 7, "more than all of them are not kept at all");
+}
+
+#[test]
+fn a_version_stays_while_one_looks_and_grows_with_every_change() {
+    let table = LockTable::new(1 << 16);
+    let version = || table.version(Ino(1));
+    table.publish(1, &[Publish::Inode(inode(1, 10))]);
+    let made = version();
+    let seen = table.as_of_now(Ino(1)).unwrap();
+    assert_eq!((seen.version, seen.inode.change), (made, 10));
+    table.attr(Ino(1));
+    table.overlaid(&inode(1, 10));
+    table.count();
+    assert_eq!(version(), made, "nobody changed anything");
+    write(&table, 1, 11);
+    let written = version();
+    assert!(written > made, "a record of the log");
+    table.publish(2, &[Publish::Folded { inode: Inode { folded_lsn: 11, ..inode(1, 11) }, lsn: 11 }]);
+    let folded = version();
+    assert!(folded > written, "a fold");
+    table.publish(3, &[Publish::Gone(Ino(1))]);
+    assert!(version() > folded, "a removal");
+    let gone = version();
+    assert!(table.learn(3, &inode(1, 12)).is_some());
+    assert!(version() > gone, "a snapshot that may be newer than what a core remembers");
+}
+
+#[test]
+fn a_core_never_sees_an_older_state_than_another_one_was_told() {
+    let table = LockTable::new(1 << 16);
+    table.publish(1, &[Publish::Inode(inode(1, 0))]);
+    let told = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for change in 1..20_000 {
+                table.publish(change, &[Publish::Inode(inode(1, change))]);
+                told.store(change, Ordering::SeqCst);
+            }
+        });
+        let mut remembered = table.as_of_now(Ino(1)).unwrap();
+        while told.load(Ordering::SeqCst) < 19_999 {
+            let least = told.load(Ordering::SeqCst);
+            if table.version(Ino(1)) != remembered.version {
+                remembered = table.as_of_now(Ino(1)).unwrap();
+            }
+            assert!(remembered.inode.change >= least, "{} after {least} was told", remembered.inode.change);
+        }
+    });
 }
