@@ -8,6 +8,7 @@
 use super::column::Seed;
 use super::recover::{self, RecoverError, Recovered};
 use crate::ledger::apply::Ledger;
+use crate::ledger::keeper::Keeper;
 use crate::ledger::port::Hub;
 use crate::ledger::store::{LedgerOptions, OpenError, RootDirectory, Store};
 use crate::ledger::thread::LedgerThread;
@@ -129,12 +130,12 @@ impl Filesystem {
     /// log, which takes time in proportion to what was written since the last checkpoint. `index`
     /// numbers it within this process.
     pub fn open(directory: &Path, index: u32, options: Options) -> Result<Filesystem, FilesystemError> {
-        let (store, id) = open_store(directory, &options)?;
+        let (store, keeper, id) = open_store(directory, &options)?;
         let (next_lsn, committed) = (store.next_lsn()?, store.committed()?);
         let ledger_options = options.ledger(id);
         let shared = Arc::new(Shared::new(index, id, directory, options, next_lsn, committed, random()?));
         std::fs::create_dir_all(shared.log_directory())?;
-        let mut ledger = Ledger::new(store.clone(), ledger_options, Arc::clone(&shared))?;
+        let mut ledger = Ledger::new((store.clone(), keeper), ledger_options, Arc::clone(&shared))?;
         let recovered = recover_apart(&shared, &mut ledger)?;
         let hub = Hub::new(shared.options.cores);
         let thread = LedgerThread::spawn(ledger, Arc::clone(&hub))?;
@@ -175,13 +176,15 @@ pub(crate) fn public_id(identity: u64) -> u64 {
 }
 
 /// Opens the ledger, which knows its filesystem's identity; a new one draws it.
-fn open_store(directory: &Path, options: &Options) -> Result<(Store, u64), FilesystemError> {
+fn open_store(directory: &Path, options: &Options) -> Result<(Store, Keeper, u64), FilesystemError> {
     let path = directory.join(LEDGER_DIRECTORY);
-    let id = random()?;
-    match Store::open(&path, &options.ledger(id)) {
-        Err(OpenError::Identity { found }) => Ok((Store::open(&path, &options.ledger(found))?, found)),
-        opened => Ok((opened?, id)),
-    }
+    let drawn = random()?;
+    let (opened, id) = match Store::open(&path, &options.ledger(drawn)) {
+        Err(OpenError::Identity { found }) => (Store::open(&path, &options.ledger(found)), found),
+        opened => (opened, drawn),
+    };
+    let (store, keeper) = opened?;
+    Ok((store, keeper, id))
 }
 
 /// Runs the recovery on a thread and a ring of its own: the cores are not there yet.

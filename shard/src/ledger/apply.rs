@@ -1,4 +1,4 @@
-//! The ledger itself: jobs in, one LMDB transaction, answers out.
+//! The ledger itself: jobs in, one transaction, answers out.
 //!
 //! Callers: the ledger's thread, recovery at start, and the simulator, which drives it inline.
 //! Synchronous, one owner. What [`Ledger::apply`] answers may be told to clients: it is durable.
@@ -7,6 +7,7 @@
 
 use super::batch::{Batch, Fault};
 use super::command::{Answer, Ask, CreateHow, Done, Fold, Job, Publish, ReplayFrom, Verb};
+use super::keeper::Keeper;
 use super::record::meta::Meta;
 use super::record::reply::{self, Reply};
 use super::record::{Corrupt, Table, segment};
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The one writer of a filesystem's metadata.
 pub struct Ledger {
     store: Store,
+    keeper: Keeper,
     options: LedgerOptions,
     shared: Arc<Shared>,
     meta: Meta,
@@ -50,13 +52,17 @@ pub struct Commit {
 
 impl Ledger {
     /// The writer of `store`. Commits once, which reserves the log sequence numbers of this run.
-    pub fn new(store: Store, options: LedgerOptions, shared: Arc<Shared>) -> Result<Ledger, OpenError> {
+    pub fn new(
+        (store, keeper): (Store, Keeper),
+        options: LedgerOptions,
+        shared: Arc<Shared>,
+    ) -> Result<Ledger, OpenError> {
         let meta = store.meta()?.ok_or(OpenError::Headless)?;
         let segments = load_segments(&store, &meta)?;
         let replies = load_replies(&store, &meta)?;
         let number = store.committed()?;
         let poisoned = false;
-        let mut ledger = Ledger { store, options, shared, meta, segments, replies, number, poisoned };
+        let mut ledger = Ledger { store, keeper, options, shared, meta, segments, replies, number, poisoned };
         let reserved =
             ledger.apply(&[]).map_err(|Poisoned| OpenError::Io(std::io::Error::other("the first commit failed")))?;
         ledger.publish(&reserved);
@@ -66,10 +72,34 @@ impl Ledger {
     /// Applies `jobs` in their order, in one transaction, and commits. Whoever calls it then calls
     /// [`Ledger::publish`], and only after that sends the answers.
     pub fn apply(&mut self, jobs: &[Job]) -> Result<Commit, Poisoned> {
+        self.guard(|ledger| {
+            ledger.keeper.tend()?;
+            ledger.transact(jobs)
+        })
+    }
+
+    /// Begins a checkpoint, if there is anything new and none runs: what the journal holds then need
+    /// not be replayed, and LMDB may use again what it has freed.
+    pub fn checkpoint(&mut self) -> Result<(), Poisoned> {
+        self.guard(|ledger| ledger.keeper.checkpoint())
+    }
+
+    /// Whether there is anything new for a checkpoint.
+    pub fn is_behind(&self) -> bool {
+        !self.poisoned && self.keeper.is_behind()
+    }
+
+    /// Takes a checkpoint of everything: the next start has nothing to replay.
+    pub fn settle(&mut self) -> Result<(), Poisoned> {
+        self.guard(|ledger| Ok(ledger.keeper.settle()?))
+    }
+
+    /// Does it, unless something has failed before; a failure is for ever.
+    fn guard<T>(&mut self, work: impl FnOnce(&mut Ledger) -> Result<T, Fault>) -> Result<T, Poisoned> {
         if self.poisoned {
             return Err(Poisoned);
         }
-        self.transact(jobs).map_err(|fault| {
+        work(self).map_err(|fault| {
             self.poison(&fault);
             Poisoned
         })
@@ -98,8 +128,8 @@ impl Ledger {
     }
 
     fn transact(&mut self, jobs: &[Job]) -> Result<Commit, Fault> {
-        let Ledger { store, options, shared, meta, segments, replies, .. } = self;
-        let mut batch = Batch::begin(store, options, shared, meta, segments)?;
+        let Ledger { store, keeper, options, shared, meta, segments, replies, .. } = self;
+        let mut batch = Batch::begin(store, keeper, options, shared, meta, segments)?;
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             answers.push(match done(&mut batch, replies, job) {

@@ -1,4 +1,4 @@
-//! One LMDB transaction in the making: what verbs read and change.
+//! One transaction in the making: what verbs read and change, in LMDB and in the list for the journal.
 //!
 //! Callers: the ledger's verbs, fold, sweep. Inodes are cached for the length of the batch and
 //! written once at its end, so a directory that gets hundreds of entries in a batch is written once.
@@ -8,6 +8,7 @@
 use super::apply::data_reserve;
 use super::command::Publish;
 use super::env::Tables;
+use super::keeper::Keeper;
 use super::record::entry::{self, Found};
 use super::record::meta::{self, Meta};
 use super::record::{Corrupt, Table, inode, segment, tree};
@@ -20,6 +21,7 @@ use cache::world::Time;
 use heed::RwTxn;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
@@ -30,7 +32,9 @@ pub(super) enum Fault {
     Refused(Status),
     /// LMDB failed; the batch and the ledger are lost.
     Lmdb(heed::Error),
-    /// A test wants the commit to fail.
+    /// The journal or a checkpoint failed; so are they.
+    Io(io::Error),
+    /// A test wants the write to the journal to fail.
     Injected,
 }
 
@@ -39,6 +43,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Refused(status) => write!(f, "refused: {status:?}"),
             Fault::Lmdb(error) => write!(f, "LMDB: {error}"),
+            Fault::Io(error) => write!(f, "journal or checkpoint: {error}"),
             Fault::Injected => write!(f, "a test wants it to fail"),
         }
     }
@@ -47,6 +52,12 @@ impl fmt::Display for Fault {
 impl From<heed::Error> for Fault {
     fn from(error: heed::Error) -> Fault {
         Fault::Lmdb(error)
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Io(error)
     }
 }
 
@@ -64,6 +75,7 @@ pub(super) struct Batch<'l> {
     pub(super) txn: RwTxn<'l>,
     pub(super) scratch: Vec<u8>,
     store: &'l Store,
+    keeper: &'l mut Keeper,
     options: &'l LedgerOptions,
     inodes: BTreeMap<Ino, Cached>,
     folded: BTreeMap<Ino, u64>,
@@ -94,12 +106,14 @@ pub(super) struct Stamp {
 impl<'l> Batch<'l> {
     pub(super) fn begin(
         store: &'l Store,
+        keeper: &'l mut Keeper,
         options: &'l LedgerOptions,
         shared: &'l Shared,
         meta: &'l mut Meta,
         segments: &'l mut Segments,
     ) -> Result<Batch<'l>, Fault> {
         let txn = store.tables().env().write_txn()?;
+        keeper.redo.clear();
         Ok(Batch {
             shared,
             meta,
@@ -107,6 +121,7 @@ impl<'l> Batch<'l> {
             txn,
             scratch: Vec::new(),
             store,
+            keeper,
             options,
             inodes: BTreeMap::new(),
             folded: BTreeMap::new(),
@@ -266,17 +281,24 @@ impl<'l> Batch<'l> {
     pub(super) fn put(&mut self, table: Table, key: &[u8]) -> Result<(), Fault> {
         self.changes += 1;
         self.store.tables().rows(table).put(&mut self.txn, key, &self.scratch)?;
+        self.keeper.redo.put(table, key, &self.scratch);
         Ok(())
     }
 
     /// Deletes a row that should be there. Where it is not, the table was damaged before and is as
     /// it should be afterwards.
     pub(super) fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), Fault> {
-        self.changes += 1;
-        if !self.store.tables().rows(table).delete(&mut self.txn, key)? {
+        if !self.delete_if_there(table, key)? {
             self.corrupt(Corrupt { table, reason: "a row to be deleted is not there" });
         }
         Ok(())
+    }
+
+    /// Deletes a row. Answers whether it was there.
+    fn delete_if_there(&mut self, table: Table, key: &[u8]) -> Result<bool, Fault> {
+        self.changes += 1;
+        self.keeper.redo.delete(table, key);
+        Ok(self.store.tables().rows(table).delete(&mut self.txn, key)?)
     }
 
     // Space.
@@ -328,7 +350,7 @@ impl<'l> Batch<'l> {
 
     // The end.
 
-    /// Writes what was put off; commits if anything changed. Answers the number of the commit, if
+    /// Writes what was put off; commits, durably, if anything changed. Answers the number of the commit, if
     /// there was one, and what it changed.
     pub(super) fn finish(mut self) -> Result<(Option<u64>, Vec<Publish>), Fault> {
         let wanted = self.shared.next_lsn.load(Ordering::Relaxed);
@@ -343,21 +365,16 @@ impl<'l> Batch<'l> {
         }
         meta::encode(self.meta, &mut self.scratch);
         self.put(Table::Meta, meta::KEY)?;
-        let fails = self.options.fault.as_ref().is_some_and(|fault| fault.load(Ordering::Relaxed));
-        if fails {
-            return Err(Fault::Injected);
-        }
         let number = self.txn.id() as u64;
         let count = |table| self.tables().rows(table).len(&self.txn);
         let (inodes, orphans) = (count(Table::Inodes)?, count(Table::Orphans)?);
-        self.txn.commit()?;
+        self.keeper.commit(self.txn)?;
         self.store.gauges().inodes.store(inodes, Ordering::Relaxed);
         self.store.gauges().orphans.store(orphans, Ordering::Relaxed);
         Ok((Some(number), publishes))
     }
 
     fn write_inodes(&mut self) -> Result<Vec<Publish>, Fault> {
-        let rows = self.tables().rows(Table::Inodes);
         let mut publishes = Vec::new();
         for (ino, cached) in std::mem::take(&mut self.inodes) {
             if !cached.changed {
@@ -367,7 +384,7 @@ impl<'l> Batch<'l> {
             match cached.inode {
                 Some(inode) => {
                     inode::encode(&inode, &mut self.scratch);
-                    rows.put(&mut self.txn, key.as_bytes(), &self.scratch)?;
+                    self.put(Table::Inodes, key.as_bytes())?;
                     publishes.push(match self.folded.get(&ino) {
                         Some(&lsn) => Publish::Folded { inode, lsn },
                         None => Publish::Inode(inode),
@@ -375,7 +392,7 @@ impl<'l> Batch<'l> {
                 }
                 None => {
                     // It may have been made in this very batch.
-                    rows.delete(&mut self.txn, key.as_bytes())?;
+                    self.delete_if_there(Table::Inodes, key.as_bytes())?;
                     publishes.push(Publish::Gone(ino));
                 }
             }
@@ -391,10 +408,8 @@ impl<'l> Batch<'l> {
                     self.put(Table::Segments, segment::key(info.id).as_bytes())?;
                 }
                 Row::Delete(id) => {
-                    self.changes += 1;
                     // A segment that was opened and freed in one batch has no row.
-                    let rows = self.tables().rows(Table::Segments);
-                    rows.delete(&mut self.txn, segment::key(id).as_bytes())?;
+                    self.delete_if_there(Table::Segments, segment::key(id).as_bytes())?;
                 }
             }
         }

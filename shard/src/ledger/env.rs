@@ -1,7 +1,7 @@
 //! Opens LMDB: the environment, its tables, its limits. The only file of this crate with unsafe code.
 //!
-//! Callers: [`super::store`]. Every commit is a full sync (data, then the root page): no flag that
-//! weakens that is ever set. Read transactions do not use thread-local storage, so that a core may
+//! Callers: [`super::store`]. A commit is visible at once and flushes nothing: that it is durable is
+//! the business of the keeper ([`super::keeper`]), which writes a journal before. Read transactions do not use thread-local storage, so that a core may
 //! hold one across turns.
 //!
 //! LMDB trusts its own pages. A value that was damaged at rest is found by its checksum; a damaged
@@ -93,14 +93,18 @@ fn open_env(directory: &Path, limits: Limits, access: Access) -> heed::Result<En
         .map_size(usize::try_from(limits.map_bytes).unwrap_or(usize::MAX & !0xfff))
         .max_readers(limits.readers_max)
         .max_dbs(Table::ALL.len() as u32);
-    if access == Access::Inspect {
-        // SAFETY: READ_ONLY is not one of the flags that give up LMDB's promises (NO_LOCK,
-        // NO_SYNC, NO_META_SYNC, MAP_ASYNC): it only refuses write transactions.
-        unsafe { options.flags(EnvFlags::READ_ONLY) };
-    }
+    let flags = match access {
+        Access::Write => EnvFlags::NO_SYNC,
+        Access::Inspect => EnvFlags::READ_ONLY,
+    };
+    // SAFETY: READ_ONLY only refuses write transactions. Under NO_SYNC the file is whole as long as
+    // the machine runs, also when the process is killed; after a power cut its newest trees may be
+    // torn, and LMDB must not see them: a start makes it begin with the tree of the newest root, all
+    // pages of which are durable and were not written since (`root.rs`, `keeper.rs`).
+    unsafe { options.flags(flags) };
     // SAFETY: the map must not be changed by anyone but LMDB. The pool's lock file keeps other
     // daemons out; LMDB's own lock keeps a tool's readers and the writer apart; nothing of ours
-    // opens `data.mdb` by other means while the environment is open.
+    // writes `data.mdb` by other means while the environment is open.
     let env = unsafe { options.open(directory)? };
     // A process that was killed leaves its readers behind; they would keep old pages for ever.
     env.clear_stale_readers()?;

@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
+use std::time::Duration;
 
 /// Wakes a core. Called from the ledger's thread.
 pub type Doorbell = Box<dyn Fn() + Send + Sync>;
@@ -136,14 +137,17 @@ impl Hub {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Sleeps until a core submits something or the hub closes.
-    pub(super) fn sleep(&self) {
+    /// Sleeps until a core submits something, the hub closes, or `at_most` has passed.
+    pub(super) fn sleep(&self, at_most: Option<Duration>) {
         self.sleeper.get_or_init(std::thread::current);
         self.asleep.store(true, Ordering::Relaxed);
         // Pairs with the fence of `wake`: either it sees the flag, or the job is seen here.
         fence(Ordering::SeqCst);
         if self.lanes.iter().all(|lane| lane.jobs.is_empty()) && !self.is_closing() {
-            std::thread::park();
+            match at_most {
+                Some(time) => std::thread::park_timeout(time),
+                None => std::thread::park(),
+            }
         }
         self.asleep.store(false, Ordering::Relaxed);
     }

@@ -2,10 +2,20 @@
 //!
 //! Callers: the daemon at start ([`Store::open`]), tools ([`Store::inspect`]). The ledger and the
 //! readers of all cores are made from it.
+//!
+//! A start trusts the root and the journal alone: LMDB is made to begin with the root's tree, the
+//! journal's records are applied to it, and the result becomes the next root before anything else
+//! happens. The power may fail at any moment of that; the next start finds the same root and the same
+//! records.
 
 use super::env::{Access, Limits, Tables};
+use super::journal::{self, Contents, From as JournalFrom, Journal, Place, Record};
+use super::keeper::{DATA_FILE, Keeper, Opened};
+use super::media::{Media, Witness, sync_directory};
 use super::record::meta::{self, Meta};
 use super::record::{Corrupt, Table, inode};
+use super::redo;
+use super::root::{self, Root, Roots, Tree};
 use crate::inode::{Ino, Inode, Kind, ROOT};
 use cache::world::Time;
 use std::fmt;
@@ -35,8 +45,13 @@ pub struct LedgerOptions {
     pub reply_slots: u32,
     /// LMDB's limits.
     pub limits: Limits,
-    /// Tests: while it is set every commit fails.
+    /// Bytes of each of the two files of the journal; a multiple of 4096.
+    pub journal_bytes: u64,
+    /// Tests: while it is set every write to the journal fails.
     pub fault: Option<Arc<AtomicBool>>,
+    /// Tests: sees every step to the disk. A checkpoint has no thread then, but takes a step each time
+    /// that the ledger tends to it.
+    pub witness: Option<Witness>,
 }
 
 /// Owner, mode and time of a new root directory.
@@ -64,7 +79,9 @@ impl LedgerOptions {
             reserve_bytes: 256 << 20,
             reply_slots: REPLY_SLOTS,
             limits: Limits { map_bytes: 1 << 40, readers_max: 1024 },
+            journal_bytes: journal::JOURNAL_BYTES,
             fault: None,
+            witness: None,
         }
     }
 }
@@ -85,6 +102,10 @@ pub enum OpenError {
     },
     /// It holds rows but no record of the filesystem.
     Headless,
+    /// It has no valid root.
+    Rootless,
+    /// What was durable of its journal is damaged.
+    Journal(journal::Damage),
 }
 
 impl fmt::Display for OpenError {
@@ -97,6 +118,8 @@ impl fmt::Display for OpenError {
                 write!(f, "ledger belongs to another filesystem ({found:016x})")
             }
             OpenError::Headless => write!(f, "ledger is damaged: it has inodes but no record of itself"),
+            OpenError::Rootless => write!(f, "ledger is damaged: it has no valid root"),
+            OpenError::Journal(damage) => write!(f, "ledger's journal is damaged: {damage}"),
         }
     }
 }
@@ -112,6 +135,12 @@ impl From<std::io::Error> for OpenError {
 impl From<heed::Error> for OpenError {
     fn from(error: heed::Error) -> OpenError {
         OpenError::Lmdb(error)
+    }
+}
+
+impl From<journal::Damage> for OpenError {
+    fn from(damage: journal::Damage) -> OpenError {
+        OpenError::Journal(damage)
     }
 }
 
@@ -157,21 +186,45 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the ledger in `directory`; makes both where they are missing.
-    pub fn open(directory: &Path, options: &LedgerOptions) -> Result<Store, OpenError> {
+    /// Opens the ledger in `directory`; makes both where they are missing. What the journal holds is
+    /// in it afterwards.
+    pub fn open(directory: &Path, options: &LedgerOptions) -> Result<(Store, Keeper), OpenError> {
         if !directory.exists() {
-            std::fs::create_dir_all(directory)?;
-            sync_parent(directory)?;
+            make(directory, options)?;
         }
-        let store = Store::with(directory, options.limits, Access::Write)?;
+        let witness = options.witness.as_ref();
+        let (root, roots) = Roots::open(directory, witness)?.ok_or(OpenError::Rootless)?;
+        let found = root.from.filesystem;
+        if found != options.filesystem {
+            return Err(OpenError::Identity { found });
+        }
+        let contents = Contents::read(directory)?;
+        let records = contents.records(root.from)?;
+        let (store, opened) = replay(directory, options, (root, roots), &records)?;
+        let keeper = Keeper::new(opened, options)?;
         match store.meta()? {
-            Some(meta) if meta.filesystem != options.filesystem => {
-                return Err(OpenError::Identity { found: meta.filesystem });
-            }
-            Some(_) => {}
-            None => store.format(options)?,
+            Some(meta) if meta.filesystem == found => Ok((store, keeper)),
+            Some(meta) => Err(OpenError::Identity { found: meta.filesystem }),
+            None => Err(OpenError::Headless),
         }
-        Ok(store)
+    }
+
+    /// Does for a tool what a start does first: afterwards LMDB's file alone is the ledger. Nothing is
+    /// written where it is already, as after a clean stop. Nobody else may have the ledger open.
+    /// Answers how many records of the journal were applied.
+    pub fn bring_up(directory: &Path, limits: Limits) -> Result<u64, OpenError> {
+        let (root, _) = root::read(directory)?.ok_or(OpenError::Rootless)?;
+        let contents = Contents::read(directory)?;
+        let is_empty = contents.records(root.from)?.is_empty();
+        let newest = Tree::newest(&std::fs::File::open(directory.join(DATA_FILE))?);
+        if is_empty && newest.is_ok_and(|newest| newest == root.tree) {
+            return Ok(0);
+        }
+        let journal_bytes = contents.bytes();
+        let options =
+            LedgerOptions { limits, journal_bytes, ..LedgerOptions::new(root.from.filesystem, Time::default()) };
+        let (_, keeper) = Store::open(directory, &options)?;
+        Ok(keeper.replayed())
     }
 
     /// Opens an existing ledger for a tool; nothing is changed.
@@ -223,6 +276,29 @@ impl Store {
         }
     }
 
+    /// Does again what the records say.
+    fn apply(&self, records: &[Record<'_>]) -> Result<(), OpenError> {
+        let mut txn = self.tables.env().write_txn()?;
+        for record in records {
+            let damage = journal::Damage::Record { sequence: record.head.place.sequence };
+            let mut count = 0;
+            for change in redo::changes(record.redo) {
+                let redo::Change { table, key, value } = change.ok_or(damage)?;
+                let rows = self.tables.rows(table);
+                match value {
+                    Some(value) => rows.put(&mut txn, key, value)?,
+                    None => _ = rows.delete(&mut txn, key)?,
+                }
+                count += 1;
+            }
+            if count != record.head.changes {
+                return Err(damage.into());
+            }
+        }
+        txn.commit()?;
+        Ok(())
+    }
+
     fn format(&self, options: &LedgerOptions) -> Result<(), OpenError> {
         let first = Meta {
             filesystem: options.filesystem,
@@ -240,9 +316,71 @@ impl Store {
         meta::encode(&first, &mut value);
         self.tables.rows(Table::Meta).put(&mut txn, meta::KEY, &value)?;
         txn.commit()?;
-        sync_directory(&self.directory)?;
         Ok(())
     }
+}
+
+/// Makes a new ledger. It gets its name when all of it is durable, so what has the name is whole.
+fn make(directory: &Path, options: &LedgerOptions) -> Result<(), OpenError> {
+    let unfinished = unfinished(directory);
+    if unfinished.exists() {
+        std::fs::remove_dir_all(&unfinished)?;
+    }
+    std::fs::create_dir_all(&unfinished)?;
+    let witness = options.witness.as_ref();
+    let store = Store::with(&unfinished, options.limits, Access::Write)?;
+    store.format(options)?;
+    drop(store);
+    let data = Media::observe(unfinished.join(DATA_FILE), witness)?;
+    data.sync()?;
+    Journal::make(&unfinished, options.journal_bytes, witness)?;
+    let tree = Tree::newest(&std::fs::File::open(unfinished.join(DATA_FILE))?)?;
+    let from = JournalFrom { filesystem: options.filesystem, epoch: 1, place: Place { sequence: 0, previous: 0 } };
+    Roots::make(&unfinished, witness)?.write(&Root { from, tree })?;
+    sync_directory(&unfinished)?;
+    std::fs::rename(&unfinished, directory)?;
+    sync_directory(directory.parent().unwrap_or(Path::new("")))?;
+    Ok(())
+}
+
+/// Where a ledger is until it is made.
+pub(super) fn unfinished(directory: &Path) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(UNFINISHED_SUFFIX);
+    PathBuf::from(name)
+}
+
+/// Opens LMDB at the root's tree and applies the records to it; what comes of that is the next root.
+fn replay<'a>(
+    directory: &'a Path,
+    options: &LedgerOptions,
+    (root, mut roots): (Root, Roots),
+    records: &[Record<'_>],
+) -> Result<(Store, Opened<'a>), OpenError> {
+    let data = std::fs::File::options().read(true).write(true).open(directory.join(DATA_FILE))?;
+    root.tree.restore(&data)?;
+    let store = Store::with(directory, options.limits, Access::Write)?;
+    // Held until the next root is durable: nothing may write over the tree of this one.
+    let pin = store.tables.snapshot()?;
+    assert_eq!(pin.id() as u64, root.tree.number(), "LMDB begins with the root's tree");
+    let mut end = root.from.place;
+    for some in records.chunks(REPLAY_BATCH) {
+        store.apply(some)?;
+    }
+    if let Some(last) = records.last() {
+        end = last.next();
+        tracing::info!(directory = %directory.display(), records = records.len(), "the ledger's journal was replayed");
+    }
+    // Of the epochs of this root, at most two, none may be taken for one of the next.
+    let from = JournalFrom { epoch: root.from.epoch + 2, place: end, ..root.from };
+    let next = store.tables.snapshot()?;
+    let tree = Tree::of_transaction(&data, next.id() as u64)?;
+    Media::observe(directory.join(DATA_FILE), options.witness.as_ref())?.sync()?;
+    let root = Root { from, tree };
+    roots.write(&root)?;
+    drop(pin);
+    let (tables, replayed) = (store.tables.clone(), records.len() as u64);
+    Ok((store, Opened { directory, tables, roots, root, pin: next, replayed }))
 }
 
 impl Gauges {
@@ -276,19 +414,12 @@ fn root(made: &RootDirectory) -> Inode {
     }
 }
 
-fn sync_parent(directory: &Path) -> std::io::Result<()> {
-    match directory.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-        _ => sync_directory(Path::new(".")),
-    }
-}
-
-fn sync_directory(directory: &Path) -> std::io::Result<()> {
-    std::fs::File::open(directory)?.sync_all()
-}
-
 /// The first log sequence number of a new filesystem; cookies 0 to 2 have meanings of their own.
 pub const LSN_FIRST: u64 = 16;
+/// Behind the name of a ledger that is being made.
+pub const UNFINISHED_SUFFIX: &str = ".new";
+/// Records of the journal that a start applies in one transaction.
+const REPLAY_BATCH: usize = 256;
 /// Answers kept by default: about 20 MiB on disk.
 pub const REPLY_SLOTS: u32 = 65_536;
 

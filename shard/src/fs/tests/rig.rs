@@ -11,9 +11,10 @@ use crate::ledger::apply::Ledger;
 use crate::ledger::command::{Ask, CreateHow, Done, Job, Name, SetAttr, Verb};
 use crate::ledger::env::Limits;
 use crate::ledger::port::Hub;
+use crate::ledger::power::Power;
 use crate::ledger::store::{LedgerOptions, RootDirectory, Store};
 use crate::status::Status;
-use cache::sim::{SimDisk, SimWorld};
+use cache::sim::{Rng, SimDisk, SimWorld};
 use cache::table::{BlockCache, Directory};
 use cache::world::{LocalFuture, Time, World};
 use std::cell::{Cell, RefCell};
@@ -35,9 +36,10 @@ pub(super) struct Rig {
     /// While it is set, the ledger's commits fail.
     pub(super) fault: Arc<AtomicBool>,
     everyone: Rc<RefCell<Vec<Rc<Fs>>>>,
-    _ledger: Rc<RefCell<Ledger>>,
+    ledger: Rc<RefCell<Ledger>>,
     running: Rc<Cell<bool>>,
     folder: Rc<tempfile::TempDir>,
+    power: Power,
     options: Options,
     seed: u64,
 }
@@ -79,13 +81,14 @@ impl Rig {
         let world = SimWorld::new(seed);
         let disk = SimDisk::new(&world, seed ^ 0xd15c);
         let folder = Rc::new(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
-        Rig::start(world, disk, folder, options, seed).unwrap()
+        Rig::start(world, disk, folder, Power::new(), options, seed).unwrap()
     }
 
     fn start(
         world: SimWorld,
         disk: SimDisk,
         folder: Rc<tempfile::TempDir>,
+        power: Power,
         options: Options,
         seed: u64,
     ) -> Result<Rig, RecoverError> {
@@ -99,14 +102,16 @@ impl Rig {
             reserve_bytes: options.reserve_bytes,
             reply_slots: 64,
             fault: Some(fault.clone()),
+            journal_bytes: JOURNAL_BYTES,
+            witness: Some(power.witness()),
             limits: Limits { map_bytes: 256 << 20, readers_max: 64 },
             ..LedgerOptions::new(id, Time::default())
         };
-        let store = Store::open(&folder.path().join(LEDGER_DIRECTORY), &ledger_options).unwrap();
+        let (store, keeper) = Store::open(&folder.path().join(LEDGER_DIRECTORY), &ledger_options).unwrap();
         let (next_lsn, committed) = (store.next_lsn().unwrap(), store.committed().unwrap());
         let verifier = world.random();
         let shared = Arc::new(Shared::new(0, id, folder.path(), options.clone(), next_lsn, committed, verifier));
-        let mut ledger = Ledger::new(store.clone(), ledger_options, shared.clone()).unwrap();
+        let mut ledger = Ledger::new((store.clone(), keeper), ledger_options, shared.clone()).unwrap();
         let recovered = world.run_until(recover(&shared, &mut ledger, disk.disk()))?;
         let hub = Hub::new(options.cores);
         let everyone = Rc::new(RefCell::new(Vec::new()));
@@ -127,7 +132,7 @@ impl Rig {
         let ledger = Rc::new(RefCell::new(ledger));
         let running = Rc::new(Cell::new(true));
         world.spawn(Box::pin(pump(world.clone(), hub, ledger.clone(), fs.clone(), running.clone())));
-        Ok(Rig { world, disk, fs, everyone, shared, recovered, fault, _ledger: ledger, running, folder, options, seed })
+        Ok(Rig { world, disk, fs, everyone, shared, recovered, fault, ledger, running, folder, power, options, seed })
     }
 
     /// Drops what runs. The cores know each other; without this they would stay for ever.
@@ -145,20 +150,21 @@ impl Rig {
     /// The daemon is killed and starts again; the disk keeps what it was given, in its cache.
     pub(super) fn kill(self) -> Rig {
         let (world, disk) = (self.world.clone(), self.disk.clone());
-        let (folder, options, seed) = (self.folder.clone(), self.options.clone(), self.seed);
+        let (folder, power, options, seed) = (self.folder.clone(), self.power.clone(), self.options.clone(), self.seed);
         drop(self);
-        Rig::start(world, disk, folder, options, seed).unwrap()
+        Rig::start(world, disk, folder, power, options, seed).unwrap()
     }
 
     /// The same, where the recovery may fail.
     pub(super) fn try_crash(self) -> Result<Rig, RecoverError> {
         let next = SimWorld::new(self.seed.wrapping_mul(31) + 7);
         let survivor = self.disk.crash(&next);
-        let (folder, options) = (self.folder.clone(), self.options.clone());
+        let (folder, power, options) = (self.folder.clone(), self.power.clone(), self.options.clone());
         let seed = self.seed.wrapping_mul(33) + 5;
         // LMDB's environment is opened again only when it is closed everywhere.
         drop(self);
-        Rig::start(next, survivor, folder, options, seed)
+        power.cut(&folder.path().join(LEDGER_DIRECTORY), &mut Rng::new(seed)).unwrap();
+        Rig::start(next, survivor, folder, power, options, seed)
     }
 
     /// Stops in order and starts again.
@@ -169,6 +175,7 @@ impl Rig {
                 fs.stop().await.unwrap();
             }
         });
+        self.ledger.borrow_mut().settle().unwrap();
         self.crash()
     }
 
@@ -227,6 +234,9 @@ async fn pump(
     while running.get() {
         turn += 1;
         let worked = hub.pump(&mut ledger.borrow_mut(), turn);
+        if turn % 8 == 0 {
+            ledger.borrow_mut().checkpoint().ok();
+        }
         for fs in &cores {
             if world.below(4) == 0 {
                 world.yield_now().await;
@@ -313,5 +323,7 @@ pub(super) async fn all(fs: &Rc<Fs>, id: FileId) -> Result<Vec<u8>, Status> {
     get(fs, id, 0, size as usize + 1).await
 }
 
+/// Bytes of each file of the ledger's journal: a few dozen batches.
+const JOURNAL_BYTES: u64 = 128 << 10;
 /// Memory of a core's cache: what a cache has at least.
 const CACHE_BYTES: usize = cache::table::BUDGET_BYTES_MIN;

@@ -5,9 +5,11 @@ use crate::fs::filesystem::{Options, Shared};
 use crate::inode::{FileId, Inode, ROOT};
 use crate::ledger::apply::Ledger;
 use crate::ledger::command::{Answer, Ask, CreateHow, Done, Fold, Job, Name, ReplayKey, SetAttr, Verb};
+use crate::ledger::power::Power;
 use crate::ledger::reader::Reader;
 use crate::ledger::store::{LedgerOptions, Store};
 use crate::status::Status;
+use cache::sim::Rng;
 use cache::world::Time;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ pub(super) struct Rig {
     pub(super) shared: Arc<Shared>,
     pub(super) options: LedgerOptions,
     pub(super) secs: i64,
+    pub(super) power: Power,
     dir: TempDir,
 }
 
@@ -34,27 +37,28 @@ impl Rig {
         options.reserve_bytes = 0;
         options.reply_slots = 64;
         change(&mut options);
-        Rig::open(tempfile::tempdir().unwrap(), options, 2000)
+        let power = Power::new();
+        options.witness = Some(power.witness());
+        Rig::open(tempfile::tempdir().unwrap(), power, options, 2000)
     }
 
-    fn open(dir: TempDir, options: LedgerOptions, secs: i64) -> Rig {
+    fn open(dir: TempDir, power: Power, options: LedgerOptions, secs: i64) -> Rig {
         let (ledger, reader, shared) = open(dir.path(), &options);
-        Rig { ledger, reader, shared, options, secs, dir }
+        Rig { ledger, reader, shared, options, secs, power, dir }
     }
 
-    /// What a crash leaves: LMDB's file as it is, without a clean close.
+    /// The power goes and comes back.
     pub(super) fn crash(self) -> Rig {
         self.crash_with(|_| {})
     }
 
     pub(super) fn crash_with(self, change: impl FnOnce(&mut LedgerOptions)) -> Rig {
-        let copy = tempfile::tempdir().unwrap();
-        std::fs::create_dir(copy.path().join("ledger")).unwrap();
-        let file = |dir: &TempDir| dir.path().join("ledger/data.mdb");
-        std::fs::copy(file(&self.dir), file(&copy)).unwrap();
-        let mut options = self.options.clone();
+        let Rig { ledger, reader, mut options, secs, power, dir, .. } = self;
+        // LMDB opens each file but once.
+        drop((ledger, reader));
+        power.cut(&dir.path().join("ledger"), &mut Rng::new(secs as u64)).unwrap();
         change(&mut options);
-        Rig::open(copy, options, self.secs)
+        Rig::open(dir, power, options, secs)
     }
 
     /// The ledger alone, and the folder that must outlive it.
@@ -157,11 +161,11 @@ impl Rig {
 }
 
 fn open(dir: &Path, options: &LedgerOptions) -> (Ledger, Reader, Arc<Shared>) {
-    let store = Store::open(&dir.join("ledger"), options).unwrap();
+    let (store, keeper) = Store::open(&dir.join("ledger"), options).unwrap();
     let (lsn, commit) = (store.next_lsn().unwrap(), store.committed().unwrap());
     let shared = Arc::new(Shared::new(0, 7, dir, Options::new(1, options.root), lsn, commit, 9));
     let mut reader = Reader::new(&store, shared.clone());
-    let ledger = Ledger::new(store, options.clone(), shared.clone()).unwrap();
+    let ledger = Ledger::new((store, keeper), options.clone(), shared.clone()).unwrap();
     reader.refresh().unwrap();
     (ledger, reader, shared)
 }
