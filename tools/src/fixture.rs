@@ -21,18 +21,23 @@ use cache::extent::{BLOCK_BYTES, Extent, Place, SegmentId};
 use cache::frame::{Header, Record, RecordKind};
 use cache::world::Time;
 use heed::RwTxn;
-use shard::fs::filesystem::{LEDGER_DIRECTORY, LOG_DIRECTORY};
-use shard::inode::{Ino, Inode, Kind};
-use shard::ledger::command::SegmentInfo;
-use shard::ledger::env::{Access, Limits, Tables};
+use shard::cred::Cred;
+use shard::fs::filesystem::{LEDGER_DIRECTORY, LOG_DIRECTORY, Options, Shared};
+use shard::inode::{FileId, Ino, Inode, Kind, ROOT};
+use shard::ledger::apply::Ledger;
+use shard::ledger::command::{Ask, CreateHow, Job, Name, SegmentInfo, SetAttr, Verb};
+use shard::ledger::env::{Limits, Tables};
+use shard::ledger::keeper::DATA_FILE;
 use shard::ledger::record::entry::Found;
 use shard::ledger::record::meta::{self, Meta};
 use shard::ledger::record::{Table, entry, extent, inode, segment, tree};
-use shard::ledger::store::{LedgerOptions, Store};
+use shard::ledger::store::{LedgerOptions, RootDirectory, Store};
+use shard::ledger::{journal, root};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Identity of the filesystem.
 pub(crate) const FILESYSTEM: u64 = 0x0123_4567_89AB_CDEF;
@@ -121,7 +126,7 @@ impl Fixture {
     /// A pool with a filesystem as it is when it was just made.
     pub(crate) fn empty() -> Fixture {
         let fixture = Fixture::new_share();
-        drop(Store::open(&fixture.ledger(), &LedgerOptions::new(FILESYSTEM, NOW)).unwrap());
+        drop(Store::open(&fixture.ledger(), &ledger_options()).unwrap());
         fixture
     }
 
@@ -130,7 +135,9 @@ impl Fixture {
     pub(crate) fn copied(&self) -> Fixture {
         let copy = Fixture::new_share();
         fs::create_dir_all(copy.ledger()).unwrap();
-        fs::copy(self.ledger().join("data.mdb"), copy.ledger().join("data.mdb")).unwrap();
+        for name in [DATA_FILE, root::FILE, journal::FILES[0], journal::FILES[1]] {
+            fs::copy(self.ledger().join(name), copy.ledger().join(name)).unwrap();
+        }
         for entry in fs::read_dir(self.log()).unwrap() {
             let entry = entry.unwrap();
             fs::copy(entry.path(), copy.log().join(entry.file_name())).unwrap();
@@ -160,11 +167,37 @@ impl Fixture {
 
     /// Changes rows.
     pub(crate) fn edit(&self, change: impl FnOnce(&mut Rows<'_>)) {
-        let limits = Limits { map_bytes: 1 << 30, readers_max: 16 };
-        let tables = Tables::open(&self.ledger(), limits, Access::Write).unwrap();
-        let mut rows = Rows { txn: tables.env().write_txn().unwrap(), tables: &tables, value: Vec::new() };
+        let (store, mut keeper) = Store::open(&self.ledger(), &ledger_options()).unwrap();
+        let tables = store.tables();
+        let mut rows = Rows { txn: tables.env().write_txn().unwrap(), tables, value: Vec::new() };
         change(&mut rows);
         rows.txn.commit().unwrap();
+        keeper.settle().unwrap();
+    }
+
+    /// Two batches in the ledger's journal and in nothing else that is durable: the second makes a file.
+    pub(crate) fn crash_with_a_name(&self, name: &str) {
+        let opened = Store::open(&self.ledger(), &ledger_options()).unwrap();
+        let (lsn, commit) = (opened.0.next_lsn().unwrap(), opened.0.committed().unwrap());
+        let root = RootDirectory { mode: 0o755, uid: 0, gid: 0, now: NOW };
+        let options = Options::new(1, root);
+        let shared = Arc::new(Shared::new(0, FILESYSTEM, &self.filesystem(), options, lsn, commit, 1));
+        let mut ledger = Ledger::new(opened, ledger_options(), shared).unwrap();
+        let dir = FileId { ino: ROOT, generation: 1 };
+        let how = CreateHow::Guarded;
+        let verb = Verb::Create { dir, name: Name::new(name.as_bytes()).unwrap(), how, attr: SetAttr::default() };
+        let ask = Ask { cred: Cred::root(), now: NOW, replay: None, verb };
+        ledger.apply(&[Job::Ask(Box::new(ask))]).unwrap();
+    }
+
+    /// Flips a bit of the first record of the journal.
+    pub(crate) fn flip_in_journal(&self) {
+        for name in journal::FILES {
+            let file = File::options().read(true).write(true).open(self.ledger().join(name)).unwrap();
+            let mut found = [0];
+            file.read_exact_at(&mut found, 70).unwrap();
+            file.write_all_at(&[found[0] ^ 1], 70).unwrap();
+        }
     }
 
     /// Writes a slot file.
@@ -181,6 +214,11 @@ impl Fixture {
         file.read_exact_at(&mut found, byte).unwrap();
         file.write_all_at(&[found[0] ^ 1], byte).unwrap();
     }
+}
+
+fn ledger_options() -> LedgerOptions {
+    let limits = Limits { map_bytes: 1 << 30, readers_max: 16 };
+    LedgerOptions { limits, journal_bytes: 64 << 10, reserve_bytes: 0, ..LedgerOptions::new(FILESYSTEM, NOW) }
 }
 
 /// A regular file with one link.

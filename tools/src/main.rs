@@ -1,7 +1,8 @@
 //! `basalt`, the operator's command: looks at a pool from outside. `verify` judges a pool that no
 //! daemon uses, `dump` shows what is on disk or on the wire as text.
 //!
-//! Neither ever changes a pool. Exit codes: 0 all is well, 1 `verify` found problems, 2 the command
+//! Neither ever changes what a pool holds; after a crash they begin as a start does, with the journals
+//! of its ledgers. Exit codes: 0 all is well, 1 `verify` found problems, 2 the command
 //! could not do what was asked.
 #![forbid(unsafe_code)]
 
@@ -19,7 +20,7 @@ mod fixture;
 #[cfg(test)]
 mod format_tests;
 
-/// Looks at Basalt's pools and protocols from outside. Never changes a pool.
+/// Looks at Basalt's pools and protocols from outside. Never changes what a pool holds.
 #[derive(Parser)]
 #[command(name = "basalt", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {

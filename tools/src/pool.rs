@@ -1,4 +1,4 @@
-//! A pool seen from outside: its format, its lock, its filesystems. Nothing is written.
+//! A pool seen from outside: its format, its lock, its filesystems. Nothing is written here.
 //!
 //! Callers: verify (which must have the pool for itself), dump (which need not).
 
@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What the file `format` of a pool holds.
-pub(crate) const FORMAT: &[u8] = b"basalt pool 1\n";
+pub(crate) const FORMAT: &[u8] = b"basalt pool 2\n";
 /// Bytes of the file `secret`.
 pub(crate) const SECRET_BYTES: usize = 16;
 

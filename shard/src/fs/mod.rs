@@ -36,7 +36,7 @@ mod signal;
 pub mod statfs;
 pub mod symlink;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod write;
 
 pub use column::{Fs, Means, Seed};

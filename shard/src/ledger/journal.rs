@@ -193,19 +193,13 @@ impl Journal {
 }
 
 /// What the two files hold, read whole.
-pub(super) struct Contents([Vec<u8>; 2]);
+pub(super) struct Contents(pub(super) [Vec<u8>; 2]);
 
 impl Contents {
     /// Reads the files.
     pub(super) fn read(directory: &Path) -> io::Result<Contents> {
         let [even, odd] = paths(directory);
         Ok(Contents([std::fs::read(even)?, std::fs::read(odd)?]))
-    }
-
-    /// Length of a file: the larger one may have grown.
-    pub(super) fn bytes(&self) -> u64 {
-        let Contents([even, odd]) = self;
-        even.len().min(odd.len()) as u64
     }
 
     /// The records from `from` on: of its epoch, then of the next, until one does not check.

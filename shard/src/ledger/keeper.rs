@@ -41,7 +41,6 @@ pub struct Keeper {
     data: File,
     /// Pages that LMDB has written, about, since the newest pin.
     pages: u64,
-    replayed: u64,
     /// Tests: while it is set, writes to the journal fail.
     fault: Option<Arc<AtomicBool>>,
     runner: Runner,
@@ -79,7 +78,7 @@ enum Flight {
 impl Keeper {
     /// The keeper of a ledger that was just opened at a durable root.
     pub(super) fn new(opened: Opened<'_>, options: &LedgerOptions) -> io::Result<Keeper> {
-        let Opened { directory, tables, roots, root, pin, replayed } = opened;
+        let Opened { directory, tables, roots, root, pin } = opened;
         let witness = options.witness.as_ref();
         let data = Media::observe(directory.join(DATA_FILE), witness)?;
         Ok(Keeper {
@@ -91,15 +90,9 @@ impl Keeper {
             flight: None,
             data: File::open(directory.join(DATA_FILE))?,
             pages: 0,
-            replayed,
             fault: options.fault.clone(),
             runner: if witness.is_some() { Runner::Ledger } else { Runner::Thread },
         })
-    }
-
-    /// Records of the journal that the start applied.
-    pub fn replayed(&self) -> u64 {
-        self.replayed
     }
 
     /// Commits what `redo` lists and `txn` did. Durable when it returns.
@@ -247,7 +240,6 @@ pub(super) struct Opened<'a> {
     pub(super) root: Root,
     /// A snapshot of the root's tree.
     pub(super) pin: RoTxn<'static, WithoutTls>,
-    pub(super) replayed: u64,
 }
 
 /// LMDB's file, within the ledger's directory.

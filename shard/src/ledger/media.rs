@@ -45,6 +45,11 @@ impl Witness {
     pub fn new(see: impl Fn(Step<'_>) -> io::Result<()> + Send + Sync + 'static) -> Witness {
         Witness(Arc::new(see))
     }
+
+    /// Shows it a step.
+    pub(super) fn see(&self, step: Step<'_>) -> io::Result<()> {
+        self.0(step)
+    }
 }
 
 impl fmt::Debug for Witness {
@@ -115,6 +120,11 @@ impl Media {
         self.see(Step::Synced(&self.path))
     }
 
+    /// Keeps others from locking it; [`io::ErrorKind::WouldBlock`] where somebody has.
+    pub(super) fn lock(&self) -> io::Result<()> {
+        self.file.try_lock().map_err(io::Error::from)
+    }
+
     /// Its length.
     pub(super) fn bytes(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
@@ -131,7 +141,7 @@ impl Media {
 
     fn see(&self, step: Step<'_>) -> io::Result<()> {
         match &self.witness {
-            Some(Witness(see)) => see(step),
+            Some(witness) => witness.see(step),
             None => Ok(()),
         }
     }

@@ -50,6 +50,16 @@ impl Power {
         Power::default()
     }
 
+    /// Power for a closed ledger that is there: all of it is durable.
+    pub fn of(ledger: &Path) -> io::Result<Power> {
+        let power = Power::new();
+        for entry in std::fs::read_dir(ledger)? {
+            let path = entry?.path();
+            power.0.lock().durable.insert(name(&path), std::fs::read(&path)?);
+        }
+        Ok(power)
+    }
+
     /// What the ledger is to be opened with.
     pub fn witness(&self) -> Witness {
         let platter = Arc::clone(&self.0);
@@ -163,7 +173,7 @@ fn mix(durable: &[u8], current: &[u8], between: Between, rng: &mut Rng) -> Vec<u
         if head == written && tail.iter().all(|&byte| byte == 0) {
             continue;
         }
-        if between == Between::Anything && rng.one_in(16) {
+        if between == Between::Anything && at >= META_BYTES && rng.one_in(16) {
             sector.fill_with(|| rng.bits() as u8);
         } else if rng.below(8) < kept_eighths {
             head.copy_from_slice(written);
@@ -198,3 +208,5 @@ fn present(ledger: &Path) -> PathBuf {
 }
 
 const SECTOR_BYTES: usize = 512;
+/// LMDB's two meta pages: each fits into a sector, so one of them is always there.
+const META_BYTES: usize = 8192;

@@ -93,10 +93,15 @@ impl Roots {
         Ok(Roots { file, next_slot: 0, buffer: Aligned::default() })
     }
 
-    /// Opens the file. Answers its newest root; `None` where it has none.
+    /// Opens the file, which is locked until it is closed: nobody else changes this ledger. Answers its
+    /// newest root; `None` where it has none.
     pub(super) fn open(directory: &Path, witness: Option<&Witness>) -> io::Result<Option<(Root, Roots)>> {
+        let file = match Media::open(directory.join(FILE), witness) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        file.lock()?;
         let Some((root, slot)) = read(directory)? else { return Ok(None) };
-        let file = Media::open(directory.join(FILE), witness)?;
         Ok(Some((root, Roots { file, next_slot: (slot + 1) % SLOTS, buffer: Aligned::default() })))
     }
 

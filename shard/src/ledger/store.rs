@@ -15,7 +15,7 @@ use super::media::{Media, Witness, sync_directory};
 use super::record::meta::{self, Meta};
 use super::record::{Corrupt, Table, inode};
 use super::redo;
-use super::root::{self, Root, Roots, Tree};
+use super::root::{Root, Roots, Tree};
 use crate::inode::{Ino, Inode, Kind, ROOT};
 use cache::world::Time;
 use std::fmt;
@@ -104,6 +104,8 @@ pub enum OpenError {
     Headless,
     /// It has no valid root.
     Rootless,
+    /// Somebody else has it open to change it.
+    InUse,
     /// What was durable of its journal is damaged.
     Journal(journal::Damage),
 }
@@ -118,6 +120,7 @@ impl fmt::Display for OpenError {
                 write!(f, "ledger belongs to another filesystem ({found:016x})")
             }
             OpenError::Headless => write!(f, "ledger is damaged: it has inodes but no record of itself"),
+            OpenError::InUse => write!(f, "ledger is in use by somebody else"),
             OpenError::Rootless => write!(f, "ledger is damaged: it has no valid root"),
             OpenError::Journal(damage) => write!(f, "ledger's journal is damaged: {damage}"),
         }
@@ -128,7 +131,10 @@ impl std::error::Error for OpenError {}
 
 impl From<std::io::Error> for OpenError {
     fn from(error: std::io::Error) -> OpenError {
-        OpenError::Io(error)
+        match error.kind() {
+            std::io::ErrorKind::WouldBlock => OpenError::InUse,
+            _ => OpenError::Io(error),
+        }
     }
 }
 
@@ -210,21 +216,19 @@ impl Store {
     }
 
     /// Does for a tool what a start does first: afterwards LMDB's file alone is the ledger. Nothing is
-    /// written where it is already, as after a clean stop. Nobody else may have the ledger open.
-    /// Answers how many records of the journal were applied.
+    /// written where it is already, as after a clean stop. Answers how many records of the journal
+    /// were applied; [`OpenError::InUse`] where a daemon has the ledger open.
     pub fn bring_up(directory: &Path, limits: Limits) -> Result<u64, OpenError> {
-        let (root, _) = root::read(directory)?.ok_or(OpenError::Rootless)?;
+        let (root, roots) = Roots::open(directory, None)?.ok_or(OpenError::Rootless)?;
         let contents = Contents::read(directory)?;
-        let is_empty = contents.records(root.from)?.is_empty();
-        let newest = Tree::newest(&std::fs::File::open(directory.join(DATA_FILE))?);
-        if is_empty && newest.is_ok_and(|newest| newest == root.tree) {
+        let is_whole = Tree::newest(&std::fs::File::open(directory.join(DATA_FILE))?)? == root.tree;
+        if is_whole && contents.records(root.from)?.is_empty() {
             return Ok(0);
         }
-        let journal_bytes = contents.bytes();
-        let options =
-            LedgerOptions { limits, journal_bytes, ..LedgerOptions::new(root.from.filesystem, Time::default()) };
-        let (_, keeper) = Store::open(directory, &options)?;
-        Ok(keeper.replayed())
+        let options = LedgerOptions { limits, ..LedgerOptions::new(root.from.filesystem, Time::default()) };
+        let records = contents.records(root.from)?;
+        replay(directory, &options, (root, roots), &records)?;
+        Ok(records.len() as u64)
     }
 
     /// Opens an existing ledger for a tool; nothing is changed.
@@ -358,6 +362,8 @@ fn replay<'a>(
     records: &[Record<'_>],
 ) -> Result<(Store, Opened<'a>), OpenError> {
     let data = std::fs::File::options().read(true).write(true).open(directory.join(DATA_FILE))?;
+    // A power cut leaves one of LMDB's own; anything else is not its file.
+    Tree::newest(&data)?;
     root.tree.restore(&data)?;
     let store = Store::with(directory, options.limits, Access::Write)?;
     // Held until the next root is durable: nothing may write over the tree of this one.
@@ -379,8 +385,8 @@ fn replay<'a>(
     let root = Root { from, tree };
     roots.write(&root)?;
     drop(pin);
-    let (tables, replayed) = (store.tables.clone(), records.len() as u64);
-    Ok((store, Opened { directory, tables, roots, root, pin: next, replayed }))
+    let tables = store.tables.clone();
+    Ok((store, Opened { directory, tables, roots, root, pin: next }))
 }
 
 impl Gauges {

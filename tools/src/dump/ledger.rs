@@ -7,15 +7,18 @@ use shard::inode::{Ino, Inode, Kind};
 use shard::ledger::check::{Damage, Inspector};
 use shard::ledger::command::{SegmentInfo, Wcc};
 use shard::ledger::env::Limits;
+use shard::ledger::keeper::DATA_FILE;
 use shard::ledger::record::Table;
 use shard::ledger::record::reply::Reply;
+use shard::ledger::store::{OpenError, Store};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Shows the tables of a share's ledger
 #[derive(clap::Args)]
 #[command(long_about = "\
-Shows the tables of a share's ledger, one row a line, as of the newest commit. Rows that do not check are shown with \
+Shows the tables of a share's ledger, one row a line, as of the newest commit, also while basaltd runs. After a crash the ledger's \
+journal is replayed first, exactly as the next start would do it. Rows that do not check are shown with \
 their keys and what is wrong. Docs: docs/format.md, `The ledger`.")]
 pub(crate) struct Args {
     /// The share's folder in the pool (POOL/SHARE), or its folder `ledger`
@@ -36,10 +39,15 @@ fn table(name: &str) -> Result<Table, String> {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     let inner = args.directory.join(LEDGER_DIRECTORY);
     let directory = if inner.is_dir() { &inner } else { &args.directory };
-    if !directory.join("data.mdb").is_file() {
+    if !directory.join(DATA_FILE).is_file() {
         return Err(format!("{} holds no ledger (data.mdb)", directory.display()).into());
     }
     let limits = Limits { map_bytes: 1 << 40, readers_max: 1024 };
+    match Store::bring_up(directory, limits) {
+        // A daemon has it: LMDB's newest commit is the ledger.
+        Err(OpenError::InUse) => {}
+        brought => _ = brought.map_err(|error| error.to_string())?,
+    }
     let ledger = Inspector::open(directory, limits).map_err(|error| error.to_string())?;
     let tables = if args.tables.is_empty() { &Table::ALL[..] } else { &args.tables };
     for &table in tables {

@@ -1,4 +1,5 @@
-//! `basalt verify`: judges every promise that a pool at rest must keep, and never writes to it.
+//! `basalt verify`: judges every promise that a pool at rest must keep. It writes nothing but what a
+//! start would: after a crash the ledger's journal is replayed first.
 //!
 //! The order of the checks of one filesystem, each in its own file:
 //!
@@ -39,8 +40,8 @@ mod tests;
 /// Checks that a pool is whole
 #[derive(clap::Args)]
 #[command(long_about = "\
-Checks that a pool is whole. Needs the pool for itself: stop basaltd first. Never changes it (LMDB notes its reader in \
-lock.mdb). Run it as root or as basaltd's user.
+Checks that a pool is whole. Needs the pool for itself: stop basaltd first. Changes nothing that it holds; after a \
+crash it first replays the journals of the ledgers, exactly as the next start would. Run it as root or as basaltd's user.
 
 For each share: every name leads to its inode and every inode has its names; link counts, directories and symbolic \
 links agree with them; extents tile each file, lie inside their segments and claim no byte twice; free space adds up; \

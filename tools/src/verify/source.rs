@@ -12,6 +12,7 @@ use shard::ledger::record::entry::{self, Found};
 use shard::ledger::record::meta::Meta;
 use shard::ledger::record::{Corrupt, Table, inode};
 use shard::ledger::store::{OpenError, Store};
+use std::io;
 use std::path::Path;
 
 /// An open ledger. No daemon runs, so the snapshots of all its parts are the same.
@@ -28,7 +29,7 @@ pub(crate) struct Source {
 pub(crate) enum Opened {
     /// It can be checked.
     Ready(Box<Source>),
-    /// It was never finished being made: a start makes it anew.
+    /// It was never made, or not to the end: a start makes it anew.
     New,
     /// It cannot be read at all; the problem was reported.
     Ruined,
@@ -45,21 +46,23 @@ pub(crate) enum Lookup<T> {
 impl Source {
     /// Opens the ledger in `directory`. An error is a reason why it could not be looked at.
     pub(crate) fn open(directory: &Path, findings: &mut Findings) -> Result<Opened, String> {
-        let file = directory.join("data.mdb");
-        match std::fs::metadata(&file) {
-            Ok(metadata) if metadata.len() > 0 => {}
-            Ok(_) => return Ok(Opened::New),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Opened::New),
-            Err(error) => return Err(format!("{}: {error}", file.display())),
+        if !directory.exists() {
+            return Ok(Opened::New);
         }
         let limits = Limits { map_bytes: MAP_BYTES, readers_max: READERS_MAX };
-        let opened = Store::inspect(directory, limits).and_then(|store| Ok((Inspector::of(&store)?, store)));
+        let opened = Store::bring_up(directory, limits).and_then(|replayed| {
+            if replayed > 0 {
+                findings.note(format!("{replayed} batches of the ledger's journal were replayed, as a start does"));
+            }
+            let store = Store::inspect(directory, limits)?;
+            Ok((Inspector::of(&store)?, store))
+        });
         let (rows, store) = match opened {
             Ok(opened) => opened,
-            Err(error) => return refused(&file, error, findings),
+            Err(error) => return refused(directory, error, findings),
         };
         let tables = store.tables().clone();
-        let txn = tables.snapshot().map_err(|error| format!("{}: {error}", file.display()))?;
+        let txn = tables.snapshot().map_err(|error| format!("{}: {error}", directory.display()))?;
         match rows.meta() {
             Ok(meta) => Ok(Opened::Ready(Box::new(Source { rows, meta, tables, txn }))),
             Err(damage) => {
@@ -182,34 +185,22 @@ pub(crate) fn key_text(table: Table, key: &[u8]) -> String {
 }
 
 /// A ledger that does not open is a problem where it is damaged, and a failure where it cannot be read.
-fn refused(file: &Path, error: OpenError, findings: &mut Findings) -> Result<Opened, String> {
+fn refused(directory: &Path, error: OpenError, findings: &mut Findings) -> Result<Opened, String> {
     match error {
-        OpenError::Io(error) | OpenError::Lmdb(heed::Error::Io(error)) => Err(format!("{}: {error}", file.display())),
-        OpenError::Lmdb(heed::Error::Mdb(heed::MdbError::NotFound)) if is_bare(file) => Ok(Opened::New),
-        OpenError::Headless if is_empty(file) => Ok(Opened::New),
+        OpenError::Io(ref found) if !is_about_contents(found) => Err(format!("{}: {error}", directory.display())),
+        OpenError::Lmdb(heed::Error::Io(_)) | OpenError::InUse => Err(format!("{}: {error}", directory.display())),
         error => {
-            findings.problem(Kind::Ledger, format!("{}: {error}", file.display()));
+            findings.problem(Kind::Ledger, format!("{}: {error}", directory.display()));
             Ok(Opened::Ruined)
         }
     }
 }
 
-/// Whether an environment was made and cut off before it got its tables: LMDB's two first pages only.
-fn is_bare(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|metadata| metadata.len() <= BARE_BYTES)
+/// Whether a file could be read and is not what it should be, or is not there.
+fn is_about_contents(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
-/// Whether an environment without a record of itself holds no inode either: made, and cut off before
-/// it was filled.
-fn is_empty(file: &Path) -> bool {
-    let limits = Limits { map_bytes: MAP_BYTES, readers_max: READERS_MAX };
-    let Some(directory) = file.parent() else { return false };
-    let Ok(tables) = Tables::open(directory, limits, shard::ledger::env::Access::Inspect) else { return false };
-    tables.snapshot().is_ok_and(|txn| tables.rows(Table::Inodes).is_empty(&txn).unwrap_or(false))
-}
-
-/// Two pages of 4 KiB.
-const BARE_BYTES: u64 = 8192;
 /// Address space for the map; LMDB takes more where the file needs it.
 const MAP_BYTES: u64 = 1 << 40;
 /// Only counts where LMDB's lock file does not exist yet.

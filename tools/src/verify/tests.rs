@@ -62,13 +62,7 @@ fn a_whole_pool_is_clean_and_counted() {
 fn a_new_filesystem_and_one_that_was_cut_off_while_it_was_made_are_clean() {
     let fixture = Fixture::empty();
     assert_eq!(found(&fixture, Depth::Data).problems, []);
-    fixture.edit(|rows| {
-        rows.delete(Table::Meta, meta::KEY);
-        rows.delete(Table::Inodes, inode::key(Ino(1)).as_bytes());
-    });
-    let findings = found(&fixture, Depth::Data);
-    assert_eq!((findings.problems.len(), findings.notes.len()), (0, 1));
-    fs::remove_dir_all(fixture.ledger()).unwrap();
+    fs::rename(fixture.ledger(), fixture.filesystem().join("ledger.new")).unwrap();
     assert_eq!(found(&fixture, Depth::Data).problems, []);
     fs::write(fixture.slot_file(0), "").unwrap();
     assert_eq!(shown(&found(&fixture, Depth::Data).problems), ["ledger"]);
@@ -82,6 +76,30 @@ fn verify_changes_no_byte_of_the_pool() {
     found(&fixture, Depth::Data);
     let after = (bytes(fixture.ledger().join("data.mdb")), bytes(fixture.slot_file(0)), bytes(fixture.slot_file(1)));
     assert!(before == after);
+}
+
+/// A batch that only the journal has is there, also when verify was the first to look.
+#[test]
+fn what_a_crash_left_in_the_ledgers_journal_is_seen() {
+    let fixture = Fixture::new();
+    fixture.crash_with_a_name("late");
+    let findings = found(&fixture, Depth::Data);
+    assert_eq!(findings.problems, []);
+    assert_eq!(findings.totals.files, 4);
+    assert!(findings.notes[0].contains("batches of the ledger's journal were replayed"), "{:?}", findings.notes);
+    let again = found(&fixture, Depth::Data);
+    assert_eq!((again.totals.files, again.notes.len()), (4, 0));
+}
+
+#[test]
+fn a_ledger_without_a_root_and_a_damaged_journal_are_named() {
+    let fixture = Fixture::new();
+    fs::remove_file(fixture.ledger().join("root")).unwrap();
+    assert_eq!(shown(&found(&fixture, Depth::Data).problems), ["ledger"]);
+    let fixture = Fixture::new();
+    fixture.crash_with_a_name("late");
+    fixture.flip_in_journal();
+    assert_eq!(shown(&found(&fixture, Depth::Data).problems), ["ledger"]);
 }
 
 // The ledger as a whole.

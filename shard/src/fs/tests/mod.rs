@@ -14,7 +14,7 @@ mod space;
 mod threads;
 
 /// Runs `test` for `count` seeds. A panic names the seed.
-fn seeds(count: u64, test: impl Fn(u64)) {
+pub(crate) fn seeds(count: u64, test: impl Fn(u64)) {
     let number = |name| std::env::var(name).ok().and_then(|value: String| value.parse::<u64>().ok());
     let chosen = match number("BASALT_SEED") {
         Some(seed) => seed..seed + 1,

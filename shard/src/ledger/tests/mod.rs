@@ -3,8 +3,10 @@
 mod accounting;
 mod cookies;
 mod damage;
+mod journal;
 mod lanes;
 mod model;
+mod power;
 mod replay;
 mod rig;
 mod space;

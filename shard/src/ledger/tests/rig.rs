@@ -5,9 +5,10 @@ use crate::fs::filesystem::{Options, Shared};
 use crate::inode::{FileId, Inode, ROOT};
 use crate::ledger::apply::Ledger;
 use crate::ledger::command::{Answer, Ask, CreateHow, Done, Fold, Job, Name, ReplayKey, SetAttr, Verb};
+use crate::ledger::media::Witness;
 use crate::ledger::power::Power;
 use crate::ledger::reader::Reader;
-use crate::ledger::store::{LedgerOptions, Store};
+use crate::ledger::store::{LedgerOptions, OpenError, Store};
 use crate::status::Status;
 use cache::sim::Rng;
 use cache::world::Time;
@@ -31,19 +32,35 @@ impl Rig {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut LedgerOptions)) -> Rig {
-        let mut options = LedgerOptions::new(7, Time { secs: 1000, nanos: 0 });
-        options.root.mode = 0o777;
-        options.limits.map_bytes = 1 << 32;
-        options.reserve_bytes = 0;
-        options.reply_slots = 64;
+        let mut options = options();
         change(&mut options);
         let power = Power::new();
         options.witness = Some(power.witness());
         Rig::open(tempfile::tempdir().unwrap(), power, options, 2000)
     }
 
+    /// Without anything between the ledger and its disk: with the checkpoints' own thread.
+    pub(super) fn plain(change: impl FnOnce(&mut LedgerOptions)) -> Rig {
+        let mut options = options();
+        change(&mut options);
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        Rig::open(dir, Power::new(), options, 2000)
+    }
+
+    /// A new ledger whose steps to the disk `witness` sees.
+    pub(super) fn seen_by(witness: Witness) -> Rig {
+        Rig::plain(|options| options.witness = Some(witness))
+    }
+
+    /// The ledger in a folder, as it is.
+    pub(super) fn reopen(dir: TempDir) -> Rig {
+        let (power, mut options) = (Power::of(&dir.path().join("ledger")).unwrap(), options());
+        options.witness = Some(power.witness());
+        Rig::open(dir, power, options, 3000)
+    }
+
     fn open(dir: TempDir, power: Power, options: LedgerOptions, secs: i64) -> Rig {
-        let (ledger, reader, shared) = open(dir.path(), &options);
+        let (ledger, reader, shared) = open(dir.path(), &options).unwrap();
         Rig { ledger, reader, shared, options, secs, power, dir }
     }
 
@@ -160,14 +177,26 @@ impl Rig {
     }
 }
 
-fn open(dir: &Path, options: &LedgerOptions) -> (Ledger, Reader, Arc<Shared>) {
-    let (store, keeper) = Store::open(&dir.join("ledger"), options).unwrap();
-    let (lsn, commit) = (store.next_lsn().unwrap(), store.committed().unwrap());
+pub(super) fn options() -> LedgerOptions {
+    let mut options = LedgerOptions::new(7, Time { secs: 1000, nanos: 0 });
+    options.root.mode = 0o777;
+    options.limits.map_bytes = 1 << 32;
+    options.reserve_bytes = 0;
+    options.reply_slots = 64;
+    options
+}
+
+pub(super) type Parts = (Ledger, Reader, Arc<Shared>);
+
+/// The ledger in this folder.
+pub(super) fn open(dir: &Path, options: &LedgerOptions) -> Result<Parts, OpenError> {
+    let (store, keeper) = Store::open(&dir.join("ledger"), options)?;
+    let (lsn, commit) = (store.next_lsn()?, store.committed()?);
     let shared = Arc::new(Shared::new(0, 7, dir, Options::new(1, options.root), lsn, commit, 9));
     let mut reader = Reader::new(&store, shared.clone());
-    let ledger = Ledger::new((store, keeper), options.clone(), shared.clone()).unwrap();
+    let ledger = Ledger::new((store, keeper), options.clone(), shared.clone())?;
     reader.refresh().unwrap();
-    (ledger, reader, shared)
+    Ok((ledger, reader, shared))
 }
 
 pub(super) fn answer(done: Done) -> Answer {

@@ -1,0 +1,216 @@
+//! The journal and the root: damage is noticed, a torn tail is the end, a failure is for ever, and
+//! LMDB's file stays small behind a pin.
+
+use super::rig::*;
+use crate::cred::Cred;
+use crate::ledger::apply::Poisoned;
+use crate::ledger::command::CreateHow;
+use crate::ledger::journal::{Contents, Damage, FILES, From};
+use crate::ledger::keeper::DATA_FILE;
+use crate::ledger::media::{Step, Witness};
+use crate::ledger::root;
+use crate::ledger::store::{LedgerOptions, OpenError, Store};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tempfile::TempDir;
+
+/// A ledger that was killed with some records in its journal: its folder, and the names it has.
+fn killed(names: &[&str]) -> (TempDir, PathBuf) {
+    let mut rig = Rig::new();
+    let root = rig.root();
+    rig.ledger.settle().unwrap();
+    for name in names {
+        rig.file(root, name, 0o644);
+    }
+    let (ledger, dir) = rig.into_ledger();
+    drop(ledger);
+    let path = dir.path().join("ledger");
+    (dir, path)
+}
+
+fn names(rig: &mut Rig) -> Vec<String> {
+    let root = rig.root();
+    rig.list(root).into_iter().map(|(_, name)| name).collect()
+}
+
+/// Where the journal is taken up, and the file of its first epoch.
+fn beginning(ledger: &Path) -> (From, PathBuf) {
+    let (root, _) = root::read(ledger).unwrap().unwrap();
+    (root.from, ledger.join(FILES[(root.from.epoch % 2) as usize]))
+}
+
+fn flip(file: &Path, byte: usize) {
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[byte] ^= 0x10;
+    std::fs::write(file, bytes).unwrap();
+}
+
+fn plain() -> LedgerOptions {
+    LedgerOptions { witness: None, ..options() }
+}
+
+#[test]
+fn a_flipped_bit_in_a_record_is_damage_unless_it_is_the_last_one() {
+    let (_dir, ledger) = killed(&["a", "b", "c"]);
+    let (from, file) = beginning(&ledger);
+    let whole = std::fs::read(&file).unwrap();
+    assert_eq!(Contents::read(&ledger).unwrap().records(from).unwrap().len(), 3);
+    for byte in 0..3 * 4096 {
+        let mut bytes = whole[..6 * 4096].to_vec();
+        bytes[byte] ^= 1 << (byte % 8);
+        let contents = Contents([bytes.clone(), bytes]);
+        let records = contents.records(from);
+        let broken = Damage::Broken { sequence: from.place.sequence + (byte / 4096) as u64 };
+        match byte / 4096 {
+            2 => assert_eq!(records.unwrap().len(), 2, "byte {byte}: as if it was never finished"),
+            _ => assert_eq!(records.unwrap_err(), broken, "byte {byte}"),
+        }
+    }
+    flip(&file, 4096);
+    assert!(matches!(Store::open(&ledger, &plain()), Err(OpenError::Journal(Damage::Broken { .. }))));
+}
+
+#[test]
+fn a_torn_tail_is_the_end() {
+    let (dir, ledger) = killed(&["a", "b"]);
+    let (_, file) = beginning(&ledger);
+    flip(&file, 4096 + 600);
+    let mut rig = Rig::reopen(dir);
+    assert_eq!(names(&mut rig), ["a"]);
+    let root = rig.root();
+    rig.file(root, "c", 0o644);
+    assert_eq!(names(&mut rig.crash()), ["a", "c"]);
+}
+
+#[test]
+fn a_damaged_root_is_noticed_or_does_not_matter() {
+    // Nothing was written after the newest root: the one before leads to the same rows.
+    let mut rig = Rig::new();
+    let root = rig.root();
+    rig.file(root, "a", 0o644);
+    rig.ledger.settle().unwrap();
+    let (ledger, dir) = rig.into_ledger();
+    drop(ledger);
+    let path = dir.path().join("ledger");
+    let (newest, slot) = root::read(&path).unwrap().unwrap();
+    flip(&path.join(root::FILE), slot * root::SLOT_BYTES + 50);
+    assert_eq!(root::read(&path).unwrap().unwrap().0.from.epoch, newest.from.epoch - 1);
+    let mut rig = Rig::reopen(dir);
+    assert_eq!(names(&mut rig), ["a"]);
+
+    // A record tells that there was a newer one.
+    rig.file(root, "b", 0o644);
+    let (ledger, dir) = rig.into_ledger();
+    drop(ledger);
+    let path = dir.path().join("ledger");
+    let (_, slot) = root::read(&path).unwrap().unwrap();
+    flip(&path.join(root::FILE), slot * root::SLOT_BYTES + 50);
+    assert!(matches!(Store::open(&path, &plain()), Err(OpenError::Journal(Damage::RootLost { .. }))));
+    std::fs::write(path.join(root::FILE), [0; 8192]).unwrap();
+    assert!(matches!(Store::open(&path, &plain()), Err(OpenError::Rootless)));
+}
+
+/// Each kind of step may fail: the batch that meets it is refused, and all that follow; what was
+/// acknowledged is there after a restart.
+#[test]
+fn a_failed_step_to_the_disk_is_an_error_for_ever() {
+    for kind in 0..4 {
+        let bomb = Arc::new(AtomicU64::new(u64::MAX));
+        let armed = bomb.clone();
+        let witness = Witness::new(move |step| {
+            let this = match step {
+                Step::Write(bytes) => u64::from(bytes.path.ends_with(root::FILE)),
+                Step::Sync(_) => 2,
+                Step::Synced(_) => 3,
+                Step::Wrote(_) => return Ok(()),
+            };
+            if this == armed.load(Ordering::Relaxed) { Err(std::io::Error::other("bad disk")) } else { Ok(()) }
+        });
+        let mut rig = Rig::seen_by(witness);
+        let root = rig.root();
+        let mut acknowledged = Vec::new();
+        for index in 0..40 {
+            if index == 10 {
+                bomb.store(kind, Ordering::Relaxed);
+            }
+            let name = format!("f{index}");
+            let job = rig.job_of(Cred::root(), None, create(root, &name, CreateHow::Guarded, 0o644));
+            match rig.ledger.apply(&[job]) {
+                Ok(commit) => {
+                    rig.ledger.publish(&commit);
+                    acknowledged.push(name);
+                }
+                Err(Poisoned) => break,
+            }
+            rig.ledger.checkpoint().ok();
+        }
+        assert!((10..40).contains(&acknowledged.len()), "kind {kind}: {}", acknowledged.len());
+        assert!(rig.shared.is_poisoned());
+        bomb.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(rig.ledger.apply(&[]).unwrap_err(), Poisoned, "never a later success");
+        assert_eq!(rig.ledger.settle().unwrap_err(), Poisoned);
+        assert_eq!(names(&mut rig), acknowledged, "reading goes on");
+        let (ledger, dir) = rig.into_ledger();
+        drop(ledger);
+        assert_eq!(names(&mut Rig::reopen(dir)), acknowledged);
+    }
+}
+
+/// With the thread that runs checkpoints, and a journal that is full all the time.
+#[test]
+fn a_ledger_that_is_killed_has_everything_and_its_file_stays_small() {
+    let mut rig = Rig::plain(|options| options.journal_bytes = 64 << 10);
+    let root = rig.root();
+    for index in 0..3000 {
+        rig.file(root, &format!("f{}", index % 1000), 0o644);
+        if index >= 500 {
+            rig.ok(remove(root, &format!("f{}", (index - 500) % 1000)));
+        }
+    }
+    let before = rig.list(root);
+    let (ledger, dir) = rig.into_ledger();
+    drop(ledger);
+    let bytes = std::fs::metadata(dir.path().join("ledger").join(DATA_FILE)).unwrap().len();
+    assert!(bytes < 8 << 20, "5,500 commits of some 15 pages each, and {bytes} bytes");
+    let mut rig = Rig::reopen(dir);
+    assert_eq!(rig.list(root), before);
+}
+
+/// What LMDB cannot use again while a tree is pinned is bounded.
+#[test]
+fn freed_pages_are_used_again_also_where_the_journal_has_room() {
+    let mut rig = Rig::plain(|options| options.journal_bytes = 64 << 20);
+    let root = rig.root();
+    for index in 0..8000 {
+        rig.chmod(root, 0o700 + index % 64);
+    }
+    let (_ledger, dir) = rig.into_ledger();
+    let bytes = std::fs::metadata(dir.path().join("ledger").join(DATA_FILE)).unwrap().len();
+    assert!(bytes < 100 << 20, "{bytes} bytes");
+}
+
+#[test]
+fn a_clean_stop_leaves_nothing_to_replay() {
+    let mut rig = Rig::new();
+    let root = rig.root();
+    rig.file(root, "a", 0o644);
+    rig.ledger.settle().unwrap();
+    let limits = rig.options.limits;
+    let (ledger, dir) = rig.into_ledger();
+    drop(ledger);
+    let path = dir.path().join("ledger");
+    let contents = |name: &str| std::fs::read(path.join(name)).unwrap();
+    let before = [root::FILE, DATA_FILE, FILES[0], FILES[1]].map(contents);
+    assert_eq!(Store::bring_up(&path, limits).unwrap(), 0);
+    assert!(before == [root::FILE, DATA_FILE, FILES[0], FILES[1]].map(contents), "and a tool writes nothing");
+}
+
+#[test]
+fn a_tool_sees_what_a_start_would_see() {
+    let (dir, path) = killed(&["a", "b", "c"]);
+    let limits = options().limits;
+    assert_eq!(Store::bring_up(&path, limits).unwrap(), 3);
+    assert_eq!(Store::bring_up(&path, limits).unwrap(), 0, "once");
+    assert_eq!(names(&mut Rig::reopen(dir)), ["a", "b", "c"]);
+}
