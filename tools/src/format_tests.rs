@@ -13,10 +13,14 @@ use shard::fs::filesystem::{Options, Shared};
 use shard::fs::write::FILE_BYTES_MAX;
 use shard::inode::{FileId, Ino, Inode, Kind};
 use shard::ledger::command::{Answer, NAME_MAX, ReplayKey, SegmentInfo, TARGET_MAX, Wcc};
+use shard::ledger::journal::{self, JOURNAL_BYTES};
+use shard::ledger::keeper::DATA_FILE;
 use shard::ledger::record::entry::{COOKIE_PARENT, COOKIE_SELF, Found};
 use shard::ledger::record::meta::{self, Meta};
 use shard::ledger::record::reply::{self, Reply};
 use shard::ledger::record::{EPOCH, Table, VERSION, entry, extent, inode, segment, tree};
+use shard::ledger::redo::Redo;
+use shard::ledger::root;
 use shard::ledger::store::{LSN_FIRST, REPLY_SLOTS, RootDirectory};
 use shard::net::handle::{HANDLE_BYTES, HandleKey, Target};
 use siphasher::sip::SipHasher24;
@@ -113,6 +117,7 @@ fn every_limit_is_the_one_of_the_code() {
         ("COOKIE_SELF", COOKIE_SELF),
         ("COOKIE_PARENT", COOKIE_PARENT),
         ("REPLY_SLOTS", u64::from(REPLY_SLOTS)),
+        ("JOURNAL_BYTES", JOURNAL_BYTES),
         ("HANDLE_BYTES", HANDLE_BYTES as u64),
     ];
     let document: Vec<(&str, u64)> =
@@ -419,6 +424,106 @@ fn replies_are_as_described() {
     assert_eq!(value[29], 1 | 4 | 8);
     let flags: Vec<&str> = table(HEADING, 1).iter().map(|row| row[0]).collect();
     assert_eq!(flags, ["1", "2", "4", "8", "16", "32"]);
+}
+
+#[test]
+fn the_journal_is_as_described() {
+    let mut list = Redo::default();
+    list.put(Table::Names, b"key", b"value");
+    list.delete(Table::Orphans, b"gone");
+    let change = |table: Table, kind: u8, key: &[u8], value: &[u8]| {
+        let fields = [
+            ("table", vec![Table::ALL.iter().position(|known| *known == table).unwrap() as u8]),
+            ("kind", vec![kind]),
+            ("key_bytes", le!(key.len() as u16)),
+            ("value_bytes", le!(value.len() as u32)),
+            ("key", key.to_vec()),
+        ];
+        (fields, value.to_vec())
+    };
+    // The key and the value have no fixed places, so the table is compared without them.
+    let rows = table("shard/src/ledger/redo.rs: row changes", 0);
+    let mut at = 0;
+    for (fields, value) in [change(Table::Names, 1, b"key", b"value"), change(Table::Orphans, 0, b"gone", b"")] {
+        let fields: Vec<Field> = fields.into_iter().chain([("value", value)]).collect();
+        assert_eq!(rows.iter().map(|row| row[3]).collect::<Vec<_>>(), fields.iter().map(|f| f.0).collect::<Vec<_>>());
+        let start = at;
+        for (row, (name, wanted)) in rows.iter().zip(&fields) {
+            let offset: usize = row[0].parse().unwrap();
+            assert!(offset == at - start || *name == "value", "offset of `{name}`");
+            assert!(row[1] == "n" || row[1] == wanted.len().to_string(), "length of `{name}`");
+            assert_eq!(list.as_bytes()[at..at + wanted.len()], wanted[..], "bytes of `{name}`");
+            at += wanted.len();
+        }
+    }
+    assert_eq!(at, list.as_bytes().len());
+
+    const HEADING: &str = "shard/src/ledger/journal.rs: the journal";
+    let place = journal::Place { sequence: 3, previous: 4 };
+    let head = journal::Head { filesystem: 1, epoch: 2, place, root: 5, block: 6, changes: list.changes() };
+    let mut record = vec![0; BLOCK_BYTES];
+    let sealed = journal::encode(&head, list.as_bytes(), &mut record);
+    let mut unsealed = record.clone();
+    unsealed[60..64].fill(0);
+    assert_eq!(sealed, crc32c::crc32c(&unsealed));
+    let fields = [
+        ("magic", b"BSLJ".to_vec()),
+        ("version", le!(1_u16)),
+        ("filesystem", le!(1_u64)),
+        ("epoch", le!(2_u64)),
+        ("sequence", le!(3_u64)),
+        ("root", le!(5_u64)),
+        ("block", le!(6_u32)),
+        ("bytes", le!(list.as_bytes().len() as u32)),
+        ("changes", le!(2_u32)),
+        ("previous", le!(4_u32)),
+        ("checksum", le!(sealed)),
+        ("redo", list.as_bytes().to_vec()),
+    ];
+    let end = compare(HEADING, 0, &record, 0, &fields);
+    assert!(record[end..].iter().all(|&byte| byte == 0));
+    assert_eq!(journal::decode(&record).unwrap().head, head);
+    assert_eq!(journal::FILES, ["journal.0", "journal.1"]);
+}
+
+#[test]
+fn the_root_is_as_described() {
+    const HEADING: &str = "shard/src/ledger/root.rs: the root";
+    let fixture = crate::fixture::Fixture::empty();
+    let slots = std::fs::read(fixture.ledger().join(root::FILE)).unwrap();
+    assert_eq!(slots.len(), 2 * BLOCK_BYTES);
+    let (slot, found) = slots
+        .chunks(BLOCK_BYTES)
+        .filter_map(|slot| Some((slot, root::decode(slot)?)))
+        .max_by_key(|(_, found)| found.from.epoch)
+        .unwrap();
+    let data = std::fs::read(fixture.ledger().join(DATA_FILE)).unwrap();
+    let page = (found.tree.number() % 2) as usize * BLOCK_BYTES;
+    let fields = [
+        ("magic", b"BSLR".to_vec()),
+        ("version", le!(1_u16)),
+        ("filesystem", le!(found.from.filesystem)),
+        ("epoch", le!(found.from.epoch)),
+        ("sequence", le!(found.from.place.sequence)),
+        ("previous", le!(found.from.place.previous)),
+        ("tree", data[page + 16..page + 16 + root::META_BYTES].to_vec()),
+        ("checksum", le!(crc32c::crc32c(&slot[..BLOCK_BYTES - 4]))),
+    ];
+    assert_eq!(compare(HEADING, 0, slot, 0, &fields), BLOCK_BYTES);
+    let mut again = vec![0; BLOCK_BYTES];
+    root::encode(&found, &mut again);
+    assert_eq!(again, slot);
+    // As a start leaves LMDB's meta pages.
+    for number in 0..2_u64 {
+        let mut page = number.to_le_bytes().to_vec();
+        page.extend([0, 0, 8, 0, 0, 0, 0, 0]);
+        page.extend(&fields[6].1);
+        page.resize(BLOCK_BYTES, 0);
+        assert!(data[number as usize * BLOCK_BYTES..][..BLOCK_BYTES] == page, "page {number}");
+    }
+    let rows = table("shard/src/ledger/env.rs: the ledger", 1);
+    let files = rows.iter().flat_map(|row| row[0].split(", ")).map(|name| name.trim_matches('`'));
+    assert_eq!(files.collect::<Vec<_>>(), [DATA_FILE, "lock.mdb", journal::FILES[0], journal::FILES[1], root::FILE]);
 }
 
 #[test]

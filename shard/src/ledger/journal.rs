@@ -274,7 +274,8 @@ pub fn decode(bytes: &[u8]) -> Option<Record<'_>> {
     }
     let redo_bytes = u32_at(44) as usize;
     let record = bytes.get(..blocks_of(redo_bytes) as usize * ALIGNMENT)?;
-    if checksum(record) != u32_at(CHECKSUM_AT) {
+    let (redo, padding) = record[HEAD_BYTES..].split_at(redo_bytes);
+    if checksum(record) != u32_at(CHECKSUM_AT) || padding.iter().any(|&byte| byte != 0) {
         return None;
     }
     let head = Head {
@@ -285,7 +286,7 @@ pub fn decode(bytes: &[u8]) -> Option<Record<'_>> {
         block: u32_at(40),
         changes: u32_at(48),
     };
-    Some(Record { head, redo: &record[HEAD_BYTES..HEAD_BYTES + redo_bytes], checksum: u32_at(CHECKSUM_AT) })
+    Some(Record { head, redo, checksum: u32_at(CHECKSUM_AT) })
 }
 
 /// Blocks of a record whose redo list has so many bytes.

@@ -147,7 +147,8 @@ pub fn decode(slot: &[u8]) -> Option<Root> {
     let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|index| slot[at + index]));
     let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| slot[at + index]));
     let checks = crc32c::crc32c(&slot[..CHECKSUM_AT]) == u32_at(CHECKSUM_AT);
-    if !checks || slot[..4] != MAGIC || slot[4..6] != VERSION.to_le_bytes() || slot[6..8] != [0; 2] {
+    let mut unused = slot[6..8].iter().chain(&slot[36..TREE_AT]).chain(&slot[TREE_AT + META_BYTES..CHECKSUM_AT]);
+    if !checks || slot[..4] != MAGIC || slot[4..6] != VERSION.to_le_bytes() || unused.any(|&byte| byte != 0) {
         return None;
     }
     let tree = Tree::from_meta(&slot[TREE_AT..])?;
