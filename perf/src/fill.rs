@@ -64,7 +64,7 @@ pub(crate) fn fill(args: &FillArgs) -> Outcome<()> {
         let rate = made as f64 / began.elapsed().as_secs_f64();
         println!("{} files, {} a second", grouped(made as f64), grouped(rate));
     }
-    Ok(())
+    filling.ledger.settle().map_err(|poisoned| Failure::Said(format!("the last checkpoint: {poisoned:?}")))
 }
 
 /// Folders made in one transaction, before their files.
@@ -163,12 +163,12 @@ fn open(directory: &Path) -> Outcome<Ledger> {
         Ok(_) => 0,
     };
     let options = LedgerOptions::new(identity, root.now);
-    let store = Store::open(&path, &options).map_err(failed)?;
+    let (store, keeper) = Store::open(&path, &options).map_err(failed)?;
     let (next_lsn, committed) = (store.next_lsn().map_err(failed)?, store.committed().map_err(failed)?);
     // No core serves it here, and nothing is looked up in its table.
     let cores = Options { inodes_max: 1, ..Options::new(1, root) };
     let shared = Shared::new(0, identity, directory, cores, next_lsn, committed, 0);
-    Ledger::new(store, options, Arc::new(shared)).map_err(failed)
+    Ledger::new((store, keeper), options, Arc::new(shared)).map_err(failed)
 }
 
 fn now() -> Time {

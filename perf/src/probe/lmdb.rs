@@ -1,5 +1,5 @@
-//! What LMDB takes to make names durable: transactions of the rows that a CREATE writes, 1 to 128 in each, with a
-//! full sync at the end. The tables, codecs and the environment are the ledger's; permission checks, queue and answers are not here.
+//! What LMDB takes for names: transactions of the rows that a CREATE writes, 1 to 128 in each, committed without a
+//! flush, as the ledger does it behind its journal. The tables, codecs and the environment are the ledger's; permission checks, queue and answers are not here.
 
 use super::Reading;
 use crate::cpu;
@@ -95,7 +95,7 @@ impl Creating {
 const REPLY_SLOTS: u64 = 65_536;
 
 pub(super) fn title(batch: u64) -> String {
-    format!("LMDB: rows of a CREATE, {batch} in a transaction, full sync")
+    format!("LMDB: rows of a CREATE, {batch} in a transaction, not flushed")
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
