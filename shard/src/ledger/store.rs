@@ -425,7 +425,7 @@ pub const LSN_FIRST: u64 = 16;
 /// Behind the name of a ledger that is being made.
 pub const UNFINISHED_SUFFIX: &str = ".new";
 /// Records of the journal that a start applies in one transaction.
-const REPLAY_BATCH: usize = 256;
+const REPLAY_BATCH: usize = 8;
 /// Answers kept by default: about 20 MiB on disk.
 pub const REPLY_SLOTS: u32 = 65_536;
 

@@ -83,7 +83,7 @@ impl Machine {
         let (power, truth) = (Power::new(), Arc::default());
         let mut options = options();
         options.limits.map_bytes = 64 << 20;
-        options.journal_bytes = 4096 * (4 + rng.below(12));
+        options.journal_bytes = 4096 * (4 << rng.below(6));
         options.witness = Some(noting(&power, &truth));
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         Machine { power, options, dir, truth }
