@@ -8,7 +8,7 @@ use crate::cred::Cred;
 use crate::fs::filesystem::{Options, Shared};
 use crate::fs::tests::seeds;
 use crate::inode::{FileId, ROOT};
-use crate::ledger::apply::Ledger;
+use crate::ledger::apply::{Ledger, Poisoned};
 use crate::ledger::check::Inspector;
 use crate::ledger::command::{Ask, CreateHow, Job, ReplayKey, Urgency};
 use crate::ledger::journal;
@@ -66,6 +66,26 @@ fn what_was_acknowledged_is_there_after_a_cut_of_every_sector() {
     });
 }
 
+/// A start that applies a long journal commits to LMDB many times before its root is durable, and is
+/// cut off, and cut off again.
+#[test]
+fn a_start_that_is_cut_off_is_as_if_it_had_not_begun() {
+    seeds(40, |seed| {
+        let mut rng = Rng::new(seed ^ 0x57a7);
+        let mut machine = Machine::new(&mut rng);
+        machine.options.journal_bytes = 1 << 20;
+        for _ in 0..3 {
+            let Some(mut ledger) = machine.start(&mut rng) else { continue };
+            for _ in 0..60 {
+                machine.batch(&mut ledger, &mut rng);
+            }
+            drop(ledger);
+            machine.cut(&mut rng);
+        }
+        machine.open().map(drop).unwrap();
+    });
+}
+
 #[test]
 fn a_ledger_that_was_not_finished_is_made_anew() {
     for steps in 0..12 {
@@ -94,7 +114,7 @@ impl Machine {
     fn start(&self, rng: &mut Rng) -> Option<Ledger> {
         for _ in 0..3 {
             if rng.one_in(2) {
-                self.power.set_fuse(Fuse { steps: rng.below(16), rng: Rng::new(rng.bits()) });
+                self.power.set_fuse(Fuse { steps: rng.below(7), rng: Rng::new(rng.bits()) });
             }
             match self.open() {
                 Ok(ledger) => return Some(ledger),
@@ -131,15 +151,21 @@ impl Machine {
 
     /// A random batch or checkpoint. Answers whether the power is still there.
     fn step(&self, ledger: &mut Ledger, rng: &mut Rng) -> bool {
-        let done = match rng.below(12) {
-            0 => ledger.checkpoint(),
-            1 => ledger.settle(),
-            _ => {
-                let count = if rng.one_in(20) { 200 } else { 1 + rng.below(6) };
-                let jobs: Vec<Job> = (0..count).map(|_| job(rng)).collect();
-                ledger.apply(&jobs).map(|commit| ledger.publish(&commit))
-            }
-        };
+        match rng.below(12) {
+            0 => self.done(ledger, Ledger::checkpoint),
+            1 => self.done(ledger, Ledger::settle),
+            _ => self.batch(ledger, rng),
+        }
+    }
+
+    fn batch(&self, ledger: &mut Ledger, rng: &mut Rng) -> bool {
+        let count = if rng.one_in(30) { 200 } else { 1 + rng.below(6) };
+        let jobs: Vec<Job> = (0..count).map(|_| job(rng)).collect();
+        self.done(ledger, |ledger| ledger.apply(&jobs).map(|commit| ledger.publish(&commit)))
+    }
+
+    fn done(&self, ledger: &mut Ledger, act: impl FnOnce(&mut Ledger) -> Result<(), Poisoned>) -> bool {
+        let done = act(ledger);
         assert_eq!(done.is_err(), self.power.is_gone());
         if done.is_ok() {
             self.acknowledged(ledger);
