@@ -52,12 +52,7 @@ impl Power {
 
     /// Power for a closed ledger that is there: all of it is durable.
     pub fn of(ledger: &Path) -> io::Result<Power> {
-        let power = Power::new();
-        for entry in std::fs::read_dir(ledger)? {
-            let path = entry?.path();
-            power.0.lock().durable.insert(name(&path), std::fs::read(&path)?);
-        }
-        Ok(power)
+        Ok(Power::with(read_all(ledger)?))
     }
 
     /// What the ledger is to be opened with.
@@ -76,6 +71,25 @@ impl Power {
         self.0.lock().left.is_some()
     }
 
+    /// What a power cut would leave now, in the empty folder `copy`, and the power of that. This ledger
+    /// goes on.
+    pub fn image_of_cut(&self, ledger: &Path, copy: &Path, rng: &mut Rng) -> io::Result<Power> {
+        let left = self.0.lock().mixed(&present(ledger), None, rng)?;
+        write_all(copy, &left)?;
+        Ok(Power::with(left))
+    }
+
+    /// What it would leave if the process were killed now, the machine going on.
+    pub fn image_of_kill(&self, ledger: &Path, copy: &Path) -> io::Result<Power> {
+        let all = read_all(&present(ledger))?;
+        write_all(copy, &all)?;
+        Ok(Power::with(self.0.lock().durable.clone()))
+    }
+
+    fn with(durable: Files) -> Power {
+        Power(Arc::new(Mutex::new(Platter { durable, ..Platter::default() })))
+    }
+
     /// The power goes, if it has not, and comes back. The ledger in the folder `ledger` is closed; the
     /// folder has now what the disk has.
     pub fn cut(&self, ledger: &Path, rng: &mut Rng) -> io::Result<()> {
@@ -90,9 +104,7 @@ impl Power {
             std::fs::remove_dir_all(&folder)?;
             std::fs::create_dir(&folder)?;
         }
-        for (name, bytes) in &left {
-            std::fs::write(folder.join(name), bytes)?;
-        }
+        write_all(&folder, &left)?;
         platter.durable = left;
         Ok(())
     }
@@ -196,6 +208,15 @@ fn overlay(file: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
         file.resize(start + bytes.len(), 0);
     }
     file[start..start + bytes.len()].copy_from_slice(bytes);
+}
+
+fn read_all(folder: &Path) -> io::Result<Files> {
+    let paths = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    paths.map(|path: io::Result<PathBuf>| path.and_then(|path| Ok((name(&path), std::fs::read(&path)?)))).collect()
+}
+
+fn write_all(folder: &Path, files: &Files) -> io::Result<()> {
+    files.iter().try_for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes))
 }
 
 fn name(path: &Path) -> String {

@@ -12,6 +12,7 @@ use crate::inode::ROOT_ID;
 use crate::ledger::apply::Ledger;
 use crate::ledger::env;
 use crate::ledger::port::Hub;
+use crate::ledger::power::Power;
 use crate::ledger::store::{LedgerOptions, RootDirectory, Store};
 use crate::mount::MountList;
 use crate::net::accept::Seat;
@@ -20,7 +21,7 @@ use crate::net::core::{Core, Letter, Limits, Plan, build};
 use crate::net::handle::{HandleKey, Target};
 use crate::net::mailbox::Mailbox;
 use crate::policy::{Access, Export, Exports, ExportsCell, FilesystemId, Rule, Squash, Who};
-use cache::sim::{Effect, SimDisk, SimMachine, SimWorld};
+use cache::sim::{Effect, Rng, SimDisk, SimMachine, SimWorld};
 use cache::table::Directory;
 use cache::world::{Time, World};
 use std::cell::RefCell;
@@ -70,6 +71,8 @@ pub(crate) enum Crash {
 pub(crate) struct Image {
     pub(crate) disk: SimDisk,
     pub(crate) folder: Rc<Folder>,
+    /// Of the ledger's folder.
+    pub(crate) power: Power,
 }
 
 /// A server that runs.
@@ -86,17 +89,23 @@ pub(crate) struct Server {
 impl Image {
     /// A disk without a filesystem.
     pub(crate) fn blank(world: &SimWorld) -> Image {
-        Image { disk: SimDisk::new(world, world.random()), folder: Rc::new(Folder::new()) }
+        let disk = SimDisk::new(world, world.random());
+        Image { disk, folder: Rc::new(Folder::new()), power: Power::new() }
     }
 
     /// What a crash at this moment would leave, in another world. This one goes on.
     pub(crate) fn after(&self, crash: Crash, world: &SimWorld, seed: u64) -> Image {
-        let folder = Rc::new(self.folder.ledger_image());
-        let disk = match crash {
-            Crash::Kill => self.disk.kill(world, seed),
-            Crash::Power => self.disk.crash_with(world, seed),
+        let folder = Folder::new();
+        let (ledger, copy) = (self.folder.path.join(LEDGER_DIRECTORY), folder.path.join(LEDGER_DIRECTORY));
+        std::fs::create_dir(&copy).expect("a folder in a temporary folder");
+        let (disk, power) = match crash {
+            Crash::Kill => (self.disk.kill(world, seed), self.power.image_of_kill(&ledger, &copy)),
+            Crash::Power => {
+                let power = self.power.image_of_cut(&ledger, &copy, &mut Rng::new(seed));
+                (self.disk.crash_with(world, seed), power)
+            }
         };
-        Image { disk, folder }
+        Image { disk, folder: Rc::new(folder), power: power.expect("the ledger can be copied") }
     }
 }
 
@@ -108,20 +117,22 @@ impl Server {
         setup: Setup,
         watcher: Option<Watcher>,
     ) -> Result<Server, RecoverError> {
-        let Image { disk, folder } = image;
+        let Image { disk, folder, power } = image;
         let machine = world.machine();
         if let Some(watcher) = watcher.clone() {
             disk.watch(Rc::new(move |effect| watcher(Moment::Disk(effect))));
         }
         let watcher = Rc::new(RefCell::new(watcher));
         let options = options(setup);
-        let ledger_options = ledger_options(&options);
-        let store = Store::open(&folder.path.join(LEDGER_DIRECTORY), &ledger_options).expect("a sound ledger opens");
+        let ledger_options = ledger_options(&options, &power);
+        let (store, keeper) =
+            Store::open(&folder.path.join(LEDGER_DIRECTORY), &ledger_options).expect("a sound ledger opens");
         let (next_lsn, committed) = (store.next_lsn().expect("it opened"), store.committed().expect("it opened"));
         let verifier = world.random();
         let shared = Shared::new(0, IDENTITY, &folder.path, options, next_lsn, committed, verifier);
         let shared = Arc::new(shared);
-        let mut ledger = Ledger::new(store.clone(), ledger_options, shared.clone()).expect("a sound ledger opens");
+        let mut ledger =
+            Ledger::new((store.clone(), keeper), ledger_options, shared.clone()).expect("a sound ledger opens");
         recover(&shared, &mut ledger, disk.disk()).await?;
         tell(&watcher, Moment::Recovered);
         let hub = Hub::new(setup.cores);
@@ -180,7 +191,7 @@ fn options(setup: Setup) -> Options {
     }
 }
 
-fn ledger_options(options: &Options) -> LedgerOptions {
+fn ledger_options(options: &Options, power: &Power) -> LedgerOptions {
     LedgerOptions {
         root: options.root,
         capacity_bytes: options.capacity_bytes,
@@ -188,6 +199,8 @@ fn ledger_options(options: &Options) -> LedgerOptions {
         reserve_segments: options.reserve_segments,
         reserve_bytes: options.reserve_bytes,
         reply_slots: REPLY_SLOTS,
+        journal_bytes: JOURNAL_BYTES,
+        witness: Some(power.witness()),
         limits: env::Limits { map_bytes: 16 << 20, readers_max: 16 },
         ..LedgerOptions::new(IDENTITY, options.root.now)
     }
@@ -254,6 +267,10 @@ async fn pump(world: SimWorld, hub: Arc<Hub>, mut ledger: Ledger, watcher: Rc<Re
     loop {
         turn += 1;
         let worked = hub.pump(&mut ledger, turn);
+        if turn % CHECKPOINT_TURNS == 0 {
+            // A failure is for ever: whoever asks next is told.
+            ledger.checkpoint().ok();
+        }
         if worked {
             tell(&watcher, Moment::Commit);
         }
@@ -277,15 +294,6 @@ impl Folder {
         std::fs::create_dir_all(&path).expect("a temporary folder");
         Folder { path }
     }
-
-    /// What a crash between two commits leaves of the ledger: its file as it is, since every commit is a full sync.
-    fn ledger_image(&self) -> Folder {
-        let copy = Folder::new();
-        let (from, to) = (self.path.join(LEDGER_DIRECTORY), copy.path.join(LEDGER_DIRECTORY));
-        std::fs::create_dir(&to).expect("a folder in a temporary folder");
-        std::fs::copy(from.join(LEDGER_FILE), to.join(LEDGER_FILE)).expect("the ledger can be copied");
-        copy
-    }
 }
 
 impl Drop for Folder {
@@ -295,10 +303,12 @@ impl Drop for Folder {
     }
 }
 
-const LEDGER_FILE: &str = "data.mdb";
 const SEGMENT_BYTES: u64 = cache::log::SEGMENT_BYTES_MIN;
 const LETTERS_MAX: usize = 256;
 const REPLY_SLOTS: u32 = 256;
+const JOURNAL_BYTES: u64 = 64 << 10;
+/// Turns of the ledger between two steps of its checkpoints, at most.
+const CHECKPOINT_TURNS: usize = 8;
 const IDENTITY: u64 = 0x00ba_5a17_00ba_5a17;
 const SECRET: [u8; 16] = *b"a simulated pool";
 const PAUSE_MIN: Duration = Duration::from_micros(20);
