@@ -60,6 +60,11 @@ impl Client {
         }
     }
 
+    /// Does nothing for a while.
+    pub(crate) async fn rest(&self, pause: Duration) {
+        self.site.world.sleep(pause).await;
+    }
+
     /// Asks, and waits for the answer. One that makes no sense is a panic.
     pub(crate) async fn ask(&mut self, op: Op) -> Reply {
         let id = self.site.judge.borrow_mut().call(op.clone(), self.number, self.user, self.site.world.now());

@@ -70,20 +70,26 @@ struct Plan {
     crashes: u32,
     points_one_in: u64,
     rules: Rules,
+    /// Most time between two calls of a client, once in a while: what is done once a second comes in between.
+    pause_us_max: u64,
 }
 
 impl Plan {
     fn of(rng: &mut Rng) -> Plan {
         let clients = 1 + rng.below(3) as u8;
         let is_fair = rng.one_in(3);
-        let rules = match rng.below(6) {
+        let is_small = rng.one_in(5);
+        let pause_us_max = if rng.one_in(2) { 1_500_000 } else { 1 };
+        let mut rules = match rng.below(6) {
             0 => Rules { disk_fails: true, disk_fills: false },
             1 => Rules { disk_fails: false, disk_fills: true },
             _ => Rules::default(),
         };
+        rules.disk_fills |= is_small;
         Plan {
             rules,
-            setup: Setup { cores: 1 + rng.below(2) as u16, segments: 64 },
+            pause_us_max,
+            setup: Setup { cores: 1 + rng.below(2) as u16, segments: if is_small { 5 + rng.below(6) } else { 64 } },
             clients,
             calls: 4 + rng.below(24) as u32 / u32::from(clients),
             weather: if is_fair {
@@ -129,10 +135,10 @@ async fn play(site: Rc<Site>, image: Image, plan: Plan, reaper: Rc<Reaper>, mut 
     for number in 1..=plan.clients {
         let user = if number == 3 { User { uid: 1000, gid: 100 } } else { User { uid: 0, gid: 0 } };
         let client = Client::new(&site, number, user, plan.weather);
-        world.spawn(Box::pin(work(client, number, board.clone(), plan.calls, Rng::new(rng.bits()))));
+        world.spawn(Box::pin(work(client, number, board.clone(), plan, Rng::new(rng.bits()))));
     }
     for _ in 0..plan.crashes {
-        let pause = world.sleep(Duration::from_micros(rng.below(60_000)));
+        let pause = world.sleep(Duration::from_micros(rng.below(60_000 + plan.pause_us_max)));
         let ended = pin!(board.ended.until(|| board.running.get() == 0));
         match select(ended, pause).await {
             Either::Left(_) => break,
@@ -173,9 +179,12 @@ pub(crate) async fn restart(site: &Rc<Site>, setup: Setup, watcher: Option<&Watc
 }
 
 /// What one client does.
-async fn work(mut client: Client, number: u8, board: Rc<Board>, calls: u32, mut rng: Rng) {
+async fn work(mut client: Client, number: u8, board: Rc<Board>, plan: Plan, mut rng: Rng) {
     let mut known = Known::new(number, board.root);
-    for _ in 0..calls {
+    for _ in 0..plan.calls {
+        if rng.one_in(6) {
+            client.rest(Duration::from_micros(rng.below(plan.pause_us_max))).await;
+        }
         let op = known.choose(&board, &mut rng);
         let reply = client.ask(op.clone()).await;
         known.learn(&board, &op, &reply);

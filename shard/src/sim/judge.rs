@@ -318,18 +318,18 @@ impl Search<'_> {
         }
     }
 
-    /// An answer that means nothing: it happened or not.
+    /// An answer that means nothing: it happened, as often as it was sent, or not.
     fn forgive(&mut self, case: &Case) {
         let call = &self.judge.calls[&self.id];
-        let is_executed = case.done.get(&self.id).is_some_and(|done| !done.expects.is_empty());
         let never = self.reply.error != Some(Nfsstat3::Io) && call.sent == 1;
         let mut cases = vec![case.clone()];
-        if !is_executed && !never && case.may_execute(self.id, call) {
-            cases.extend(self.judge.executed(case, self.id, call));
-        }
-        for mut case in cases {
-            case.done.remove(&self.id);
-            push_new(&mut self.found, case);
+        while let Some(case) = cases.pop() {
+            if !never && case.may_execute(self.id, call) {
+                cases.extend(self.judge.executed(&case, self.id, call));
+            }
+            let mut ended = case;
+            ended.done.remove(&self.id);
+            push_new(&mut self.found, ended);
         }
     }
 
