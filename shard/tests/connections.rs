@@ -148,6 +148,40 @@ fn a_repeated_request_takes_effect_once_also_after_a_restart() {
 }
 
 #[test]
+fn another_request_under_an_old_number_is_another_request() {
+    let lab = cores(1);
+    let mut client = lab.client();
+    let root = client.mount("/share");
+    for name in ["a", "b"] {
+        let args = MkdirArgs { location: lab::location(&root, name), attributes: Sattr3::default() };
+        let call = client.nfs_call(77, Procedure::Mkdir, &args);
+        client.send(&call);
+        let reply = client.receive();
+        assert_eq!(lab::decoded::<MkdirRes<'_>>(&lab::results_of(&reply, 77)).error(), None);
+        client.lookup(&root, name).unwrap();
+    }
+}
+
+#[test]
+fn a_setattr_that_is_sent_again_does_not_cut_what_was_written_since() {
+    let lab = cores(1);
+    let mut client = lab.client();
+    let root = client.mount("/share");
+    let file = client.file(&root, "a");
+    client.write(&file, 0, &[7; 5000], StableHow::Unstable).unwrap();
+    let new_attributes = Sattr3 { mode: Some(0o600), size: Some(10), ..Sattr3::default() };
+    let call =
+        client.nfs_call(77, Procedure::Setattr, &SetattrArgs { object: file.handle(), new_attributes, guard: None });
+    for size in [10, 3000] {
+        client.send(&call);
+        let reply = client.receive();
+        assert_eq!(lab::decoded::<SetattrRes>(&lab::results_of(&reply, 77)).error(), None);
+        assert_eq!(client.getattr(&file).unwrap().size, size);
+        client.write(&file, 0, &[8; 3000], StableHow::Unstable).unwrap();
+    }
+}
+
+#[test]
 fn calls_are_counted_by_procedure() {
     let lab = cores(2);
     let mut clients = [lab.client(), lab.client()];

@@ -114,6 +114,26 @@ fn a_guard_that_does_not_match_changes_nothing() {
 }
 
 #[test]
+fn a_size_whose_guard_does_not_match_cuts_nothing() {
+    let lab = lab();
+    let mut client = lab.client();
+    let root = client.mount("/share");
+    let file = client.file(&root, "a");
+    client.write(&file, 0, b"bytes", StableHow::Unstable).unwrap();
+    let ctime = client.getattr(&file).unwrap().ctime;
+    let cut = |client: &mut lab::Client, guard: Nfstime3| {
+        let new_attributes = Sattr3 { size: Some(2), ..Sattr3::default() };
+        let args = SetattrArgs { object: file.handle(), new_attributes, guard: Some(guard) };
+        let bytes = client.results(PROGRAM, VERSION, Procedure::Setattr as u32, &args);
+        lab::decoded::<SetattrRes>(&bytes).error()
+    };
+    assert_eq!(cut(&mut client, Nfstime3 { seconds: ctime.seconds - 1, ..ctime }), Some(Nfsstat3::NotSync));
+    assert_eq!(client.read(&file, 0, 10).unwrap(), (b"bytes".to_vec(), true));
+    assert_eq!(cut(&mut client, ctime), None);
+    assert_eq!(client.read(&file, 0, 10).unwrap(), (b"by".to_vec(), true));
+}
+
+#[test]
 fn access_tells_what_the_caller_may_do() {
     let lab = lab();
     let mut client = lab.client();

@@ -375,6 +375,23 @@ fn a_failed_flush_poisons_the_log_for_ever() {
     }
 }
 
+/// Here the write is over before anybody wants it durable, so that a flush of its own has to cover it.
+#[test]
+fn a_failed_flush_of_what_was_written_before_is_an_error_too() {
+    for seed in 0..100 {
+        let core = Core::new(seed);
+        core.world.run_until(async {
+            let record = core.append(RecordKind::Data, 4096, Urgency::Data).await.unwrap();
+            core.world.sleep(Duration::from_millis(100)).await;
+            let flushes = core.disk.flushes();
+            core.disk.fail_nth_flush(1);
+            assert_eq!(core.log.flush_to(record.position).await, Err(Poisoned), "seed {seed}");
+            assert!(core.log.durable() < record.position, "seed {seed}");
+            assert!(core.disk.flushes() > flushes, "seed {seed}: it was a flush that failed");
+        });
+    }
+}
+
 #[test]
 fn a_failed_write_poisons_whoever_waits_for_a_flush_or_for_room() {
     for seed in 0..100 {
