@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod fuzz;
+mod planted;
 mod promises;
 mod sim;
 mod sizes;
@@ -23,7 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Format, lints, tests, documentation, promises, sizes, a minute of fuzzing.
+    /// Format, lints, tests, documentation, promises, planted bugs that fit, sizes, a minute of fuzzing.
     Check,
     /// The check, and the end-to-end tests over a real NFS client (Debian 12, root).
     Ci {
@@ -37,6 +38,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Plants bugs in a copy of the source, the named ones or all, and shows which test catches each.
+    Planted { names: Vec<String> },
     /// Every test that docs/promises.md names is there.
     Promises,
     /// Simulated histories of the whole server with a crash at each of their moments, judged by a model.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Task::Check => check(&mut steps),
         Task::Ci { further } => check(&mut steps).and_then(|()| end_to_end(&mut steps, &further)),
         Task::Fuzz { arguments } => fuzz::run(&mut steps, &arguments),
+        Task::Planted { names } => planted::run(&root(), &steps.target_folder(), &names),
         Task::Promises => promises::check(&root()),
         Task::Sim { run } => sim::simulate(&mut steps, &run),
         Task::Sizes => sizes::watch(&root()),
@@ -86,6 +90,7 @@ fn check(steps: &mut Steps) -> Result<(), String> {
     doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     steps.run("documentation", &mut doc)?;
     promises::check(&root())?;
+    planted::check(&root())?;
     sizes::watch(&root())?;
     fuzz::check(steps)
 }
