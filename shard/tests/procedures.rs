@@ -58,6 +58,48 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn a_write_moves_its_times() {
+    let lab = lab();
+    let mut client = lab.client();
+    let root = client.mount("/share");
+    let file = client.file(&root, "a");
+    let before = client.getattr(&file).unwrap();
+    for _ in 0..2 {
+        let after = client.write(&file, 0, b"same length", StableHow::FileSync).unwrap().file_wcc.after.unwrap();
+        assert!(after.mtime > before.mtime && after.ctime > before.ctime && after.atime == before.atime);
+        assert_eq!(after.mtime, after.ctime);
+    }
+}
+
+#[test]
+fn who_may_not_read_is_refused() {
+    let lab = lab();
+    let mut client = lab.client();
+    let root = client.mount("/share");
+    let file = client.file(&root, "a");
+    client.write(&file, 0, b"private", StableHow::Unstable).unwrap();
+    client.setattr(&file, Sattr3 { mode: Some(0o640), gid: Some(100), ..Sattr3::default() }).unwrap();
+    client.becomes(1000, 1000);
+    assert_eq!(client.read(&file, 0, 10).err(), Some(Nfsstat3::Acces));
+    client.becomes(1000, 100);
+    assert_eq!(client.read(&file, 0, 10).unwrap().0, b"private");
+}
+
+#[test]
+fn a_write_by_another_user_clears_set_user_id() {
+    let lab = lab();
+    let mut client = lab.client();
+    let root = client.mount("/share");
+    let file = client.file(&root, "a");
+    client.setattr(&file, Sattr3 { mode: Some(0o6777), ..Sattr3::default() }).unwrap();
+    client.write(&file, 0, b"by root", StableHow::Unstable).unwrap();
+    assert_eq!(client.getattr(&file).unwrap().mode, 0o6777);
+    client.becomes(1000, 1000);
+    client.write(&file, 0, b"by another", StableHow::Unstable).unwrap();
+    assert_eq!(client.getattr(&file).unwrap().mode, 0o777);
+}
+
+#[test]
 fn a_commit_has_the_verifier_of_the_writes_before_it() {
     let lab = lab();
     let mut client = lab.client();
