@@ -7,15 +7,16 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
-use crate::block::{Arena, Blank, CHUNK_BLOCKS, CHUNK_BYTES};
+use crate::block::{Arena, Blank, CHUNK_BLOCKS, CHUNK_BYTES, Piece};
 use crate::checksum;
-use crate::disk::Disk;
+use crate::disk::{Disk, Stable};
 use crate::extent::{BLOCK_BYTES, Extent, Place, SegmentId};
 use crate::frame::{Frame, Header, Record, RecordKind};
 
@@ -118,6 +119,40 @@ pub async fn replay(
 pub fn scan(file: &File, scope: ReplayScope, on_frame: impl FnMut(&ReplayedFrame)) -> Result<ReplayEnd, ReplayError> {
     let source = FileSource { file, arena: Arena::new(WINDOW_CHUNKS * CHUNK_BYTES) };
     walk(source, scope, on_frame).now_or_never().expect("a file source never waits")
+}
+
+/// Writes blocks of a slot again as they are, and makes them durable. They may be in the disk's cache only, left there by
+/// a process that was killed after a write or a flush of them had failed: of such bytes no later flush promises
+/// anything, but of a new write it does.
+pub async fn rewrite(disk: &Rc<dyn Disk>, slot: u32, blocks: Range<u32>) -> io::Result<()> {
+    let source = DiskSource { disk: disk.clone(), slot, arena: Arena::new(2 * WINDOW_CHUNKS * CHUNK_BYTES) };
+    let mut next = blocks.start;
+    while next < blocks.end {
+        let first_chunk = next / CHUNK_BLOCKS as u32;
+        let chunks = (blocks.end.div_ceil(CHUNK_BLOCKS as u32) - first_chunk) as usize;
+        let found = source.chunks(first_chunk, chunks.min(WINDOW_CHUNKS)).await?;
+        let start = next;
+        let mut pieces = Vec::with_capacity(found.len());
+        for chunk in &found {
+            let first = next as usize % CHUNK_BLOCKS;
+            let count = (CHUNK_BLOCKS - first).min((blocks.end - next) as usize);
+            let copy = source.arena.take().ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+            pieces.push(copied(copy, chunk, first, count));
+            next += count as u32;
+        }
+        disk.write(slot, u64::from(start) * BLOCK_BYTES as u64, pieces, Stable::Later).await?;
+    }
+    disk.flush(slot).await
+}
+
+/// Blocks of a chunk, to be written.
+fn copied(copy: Blank, chunk: &Blank, first: usize, count: usize) -> Piece {
+    let mut head = copy.head();
+    for (block, bytes) in chunk.bytes().chunks_exact(BLOCK_BYTES).enumerate().skip(first).take(count) {
+        head.write(block, bytes);
+    }
+    head.publish(first, count);
+    Piece::new(head.chunk().clone(), first * BLOCK_BYTES, count * BLOCK_BYTES)
 }
 
 /// Chunks read at a time.

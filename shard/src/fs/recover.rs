@@ -3,7 +3,8 @@
 //! Caller: [`super::filesystem::Filesystem::open`]. Every segment that the ledger says needs replay
 //! is read, of whichever core; the records are applied in the order of their log sequence numbers by
 //! the very code that serves, and folded. What was read may be in the disk's cache only (the daemon
-//! was killed, not the machine), so it is made durable before the ledger refers to it.
+//! was killed, not the machine, perhaps after a flush had failed), so it is written once more and made
+//! durable before the ledger refers to it.
 
 use super::checkpoint::{BATCH_EXTENTS, joined};
 use super::filesystem::Shared;
@@ -19,7 +20,7 @@ use cache::block::CHUNK_BYTES;
 use cache::disk::{Disk, slot_name};
 use cache::extent::{Extent, SegmentId};
 use cache::frame::{Record, RecordKind};
-use cache::replay::{ReplayError, ReplayScope, replay};
+use cache::replay::{ReplayError, ReplayScope, replay, rewrite};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -139,7 +140,7 @@ async fn read_all(
                 done.segments += 1;
                 done.frames += end.frames;
                 if end.frames > 0 {
-                    disk.flush(info.slot).await.map_err(ReplayError::Io)?;
+                    rewrite(disk, info.slot, from_block..end.end_block).await.map_err(ReplayError::Io)?;
                 }
             }
             // The ledger gave the slot out and the power went before its file was made.

@@ -137,3 +137,22 @@ fn clients_do_not_learn_the_identity_of_the_log() {
     assert_ne!(id, rig.shared.identity);
     assert_eq!(id, rig.restart().shared.id, "handles stay good");
 }
+
+#[test]
+fn what_a_failed_flush_left_in_the_cache_is_written_again_by_the_recovery() {
+    seeds(60, |seed| {
+        let rig = Rig::new(seed, options(1, 1 << 40));
+        let id = rig.world.run_until(create(&rig.fs[0], "file")).unwrap();
+        rig.world.run_until(put(&rig.fs[0], id, 0, &[1; 5000], Stability::Unstable)).unwrap();
+        rig.disk.fail_nth_flush(1);
+        assert_eq!(rig.world.run_until(sync(&rig.fs[0], id)).unwrap_err(), Status::Io);
+        // The daemon dies and finds in the disk's cache what the disk never promised to keep.
+        let rig = rig.kill();
+        let fs = rig.fs[0].clone();
+        let found = rig.world.run_until(all(&fs, id)).unwrap();
+        drop(fs);
+        let rig = rig.crash();
+        let fs = rig.fs[0].clone();
+        assert!(rig.world.run_until(all(&fs, id)).unwrap() == found, "what a recovery found is kept");
+    });
+}
