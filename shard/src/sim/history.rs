@@ -289,7 +289,9 @@ impl Known {
         let named = reply.handle.or(op.object().copied());
         if let (Some(attr), Some(handle), None) = (&reply.object, named, reply.error) {
             self.objects.retain(|known| known.handle != handle);
-            self.objects.push(Seen { handle, kind: attr.ftype, ctime: Some(attr.ctime) });
+            // Those of a file that a CREATE truncates are not judged where it was sent again: no guard takes them.
+            let ctime = (!truncates(op)).then_some(attr.ctime);
+            self.objects.push(Seen { handle, kind: attr.ftype, ctime });
         }
         let mut unsettled = board.unsettled.borrow_mut();
         match op {
@@ -300,6 +302,10 @@ impl Known {
             _ => {}
         }
     }
+}
+
+fn truncates(op: &Op) -> bool {
+    matches!(op, Op::Create { how: Createhow3::Unchecked(Sattr3 { size: Some(_), .. }), .. })
 }
 
 fn name(rng: &mut Rng) -> Text {
