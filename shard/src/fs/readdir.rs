@@ -100,13 +100,30 @@ impl<F: FnMut(&Listed<'_>) -> Taken> List<'_, F> {
                 return Ok(false);
             }
         }
+        let mut count = 0;
         for entry in reader.entries(self.dir.ino, cookie.max(COOKIE_PARENT))? {
             let entry = entry?;
             if self.show(&reader, entry.cookie, entry.ino, entry.name)? == Taken::No {
                 return Ok(false);
             }
+            count += 1;
         }
-        Ok(true)
+        if self.is_whole(&reader, cookie, count)? { Ok(true) } else { Err(self.fs.count_corrupt()) }
+    }
+
+    /// Whether a listing that has come to its end, with `count` entries after `cookie`, has shown all.
+    /// One of a very large directory that took several calls is not counted again.
+    fn is_whole(&self, reader: &Reader, cookie: u64, count: u64) -> Result<bool, Status> {
+        // Of the same snapshot. A directory that is gone from it has no entries that could be missed.
+        let Some(dir) = reader.inode(self.dir.ino)? else { return Ok(true) };
+        if cookie <= COOKIE_PARENT {
+            return Ok(count == dir.entries);
+        }
+        if dir.entries > COUNTED_MAX {
+            return Ok(true);
+        }
+        let all = reader.entries(self.dir.ino, COOKIE_PARENT)?.try_fold(0, |sum, entry| entry.map(|_| sum + 1))?;
+        Ok(all == dir.entries)
     }
 
     /// Attributes of an entry that is being removed are left out.
@@ -118,3 +135,6 @@ impl<F: FnMut(&Listed<'_>) -> Taken> List<'_, F> {
         Ok((self.take)(&Listed { cookie, ino, name, object }))
     }
 }
+
+/// Entries that are counted again at the end of a listing over several calls: some hundred microseconds.
+const COUNTED_MAX: u64 = 8192;

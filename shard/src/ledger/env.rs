@@ -45,8 +45,9 @@ impl Tables {
     /// Opens the environment in `directory`, which must exist.
     pub fn open(directory: &Path, limits: Limits, access: Access) -> heed::Result<Tables> {
         let env = open_env(directory, limits, access)?;
+        // Only a new environment has no tables. Where one of them cannot be found in another, it is damaged.
         let rows = match access {
-            Access::Write => {
+            Access::Write if env.info().last_txn_id == 0 => {
                 let mut txn = env.write_txn()?;
                 let mut rows = Vec::with_capacity(Table::ALL.len());
                 for table in Table::ALL {
@@ -55,7 +56,7 @@ impl Tables {
                 txn.commit()?;
                 rows
             }
-            Access::Inspect => {
+            _ => {
                 let txn = env.read_txn()?;
                 let mut rows = Vec::with_capacity(Table::ALL.len());
                 for table in Table::ALL {

@@ -29,6 +29,7 @@ pub mod redo;
 mod replies;
 pub mod root;
 pub mod segments;
+mod sound;
 pub mod store;
 pub mod sweep;
 pub mod thread;

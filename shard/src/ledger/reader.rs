@@ -10,16 +10,18 @@
 use super::batch::between;
 use super::env::Tables;
 use super::record::entry::{self, Entry, Found};
-use super::record::{Corrupt, Table, extent, inode, segment, tree};
+use super::record::{self, Corrupt, Table, extent, inode, segment, tree};
 use super::store::{Gauges, Store};
 use crate::fs::filesystem::Shared;
-use crate::inode::{FileId, Ino, Inode};
+use crate::inode::{FileId, Ino, Inode, ROOT};
 use crate::ledger::command::SegmentInfo;
 use crate::status::Status;
 use cache::extent::Extent;
 use heed::{RoTxn, WithoutTls};
+use std::cmp::Ordering;
+use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic;
 
 /// A snapshot of the ledger, held by one core.
 pub struct Reader {
@@ -39,7 +41,7 @@ impl Reader {
     /// Makes the snapshot at least as new as the newest commit that was published. Nothing happens
     /// where it is.
     pub fn refresh(&mut self) -> Result<(), Status> {
-        if self.snapshot.is_some() && self.commit >= self.shared.committed.load(Ordering::Acquire) {
+        if self.snapshot.is_some() && self.commit >= self.shared.committed.load(atomic::Ordering::Acquire) {
             return Ok(());
         }
         self.snapshot = None;
@@ -85,8 +87,26 @@ impl Reader {
             return Ok(None);
         }
         let key = entry::name_key(dir, name);
-        let value = self.row(Table::Names, key.as_bytes())?;
-        value.map(|value| self.checked(entry::decode_name(key.as_bytes(), value))).transpose()
+        match self.row(Table::Names, key.as_bytes())? {
+            Some(value) => self.checked(entry::decode_name(key.as_bytes(), value)).map(Some),
+            None => self.all_names(dir).map(|()| None),
+        }
+    }
+
+    /// A name is not found in `dir`: where it is a small directory, all of its names have to be there.
+    #[cold]
+    fn all_names(&self, dir: Ino) -> Result<(), Status> {
+        let Some(inode) = self.inode(dir)?.filter(|inode| inode.entries <= COUNTED_NAMES_MAX) else { return Ok(()) };
+        let first = entry::name_key(dir, &[]);
+        let last = entry::name_key(dir, &[u8::MAX; super::command::NAME_MAX]);
+        let mut count = 0;
+        for row in self.range(Table::Names, first.as_bytes(), last.as_bytes())? {
+            let (key, value) = row?;
+            self.checked(entry::decode_name(key, value))?;
+            count += 1;
+        }
+        let missing = Corrupt { table: Table::Names, reason: "names are missing, or there are too many" };
+        self.checked(if count == inode.entries { Ok(()) } else { Err(missing) })
     }
 
     /// The entries of `dir` with a cookie above `after`, in the order of their cookies.
@@ -98,9 +118,14 @@ impl Reader {
         let first = entry::entry_key(dir, after.saturating_add(1));
         let last = entry::entry_key(dir, u64::MAX);
         let rows = self.range(Table::Entries, first.as_bytes(), last.as_bytes())?;
-        Ok(rows.map(|row| {
+        let mut before = after;
+        Ok(rows.map(move |row| {
             let (key, value) = row?;
-            self.checked(entry::decode_entry(key, value))
+            let entry = self.checked(entry::decode_entry(key, value))?;
+            if std::mem::replace(&mut before, entry.cookie) >= entry.cookie {
+                return self.checked(Err(Corrupt { table: Table::Entries, reason: "out of order" }));
+            }
+            Ok(entry)
         }))
     }
 
@@ -158,7 +183,27 @@ impl Reader {
     }
 
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, Status> {
-        self.tables.rows(table).get(self.snapshot()?, key).map_err(failed)
+        match self.tables.rows(table).get(self.snapshot()?, key).map_err(failed)? {
+            Some(value) => Ok(Some(value)),
+            None => self.absent(table, key).map(|()| None),
+        }
+    }
+
+    /// A row that is not found may be there under a damaged key, or below a damaged page, or another page
+    /// is where its own should be: the rows on both sides of its place have to be sound, and in their
+    /// order up to those of other pages.
+    #[cold]
+    fn absent(&self, table: Table, key: &[u8]) -> Result<(), Status> {
+        let (rows, snapshot) = (self.tables.rows(table), self.snapshot()?);
+        let above = rows.range(snapshot, &(Bound::Included(key), Bound::Unbounded)).map_err(failed)?;
+        let below = rows.rev_range(snapshot, &(Bound::Unbounded, Bound::Included(key))).map_err(failed)?;
+        // Nothing comes before the root, which is always there.
+        let has_root =
+            table != Table::Inodes || rows.get(snapshot, inode::key(ROOT).as_bytes()).map_err(failed)?.is_some();
+        let is_sound = has_root
+            && is_page_sound(table, key, Ordering::Less, above).map_err(failed)?
+            && is_page_sound(table, key, Ordering::Greater, below).map_err(failed)?;
+        if is_sound { Ok(()) } else { self.checked(Err(Corrupt { table, reason: "a neighbour is damaged" })) }
     }
 
     fn range<'a>(
@@ -178,6 +223,40 @@ impl Reader {
         })
     }
 }
+
+/// Whether the rows from a place on to the first of another page are in order, and the first one of all
+/// is what was written.
+fn is_page_sound<'a>(
+    table: Table,
+    key: &'a [u8],
+    order: Ordering,
+    rows: impl Iterator<Item = heed::Result<(&'a [u8], &'a [u8])>>,
+) -> heed::Result<bool> {
+    let mut last = key;
+    let mut page = None;
+    for row in rows {
+        let (near, value) = row?;
+        if last.cmp(near) != order || (page.is_none() && !record::is_whole(table, near, value)) {
+            return Ok(false);
+        }
+        let of = page_of(near);
+        if page.replace(of).is_some_and(|before| before != of) {
+            break;
+        }
+        last = near;
+    }
+    Ok(true)
+}
+
+/// A directory of so many names is counted where one is not found: some microseconds.
+const COUNTED_NAMES_MAX: u64 = 64;
+/// Which of LMDB's pages a key lies in, as a number that tells them apart.
+pub(super) fn page_of(key: &[u8]) -> usize {
+    key.as_ptr().addr() / PAGE_BYTES
+}
+
+/// Bytes of a page of LMDB.
+const PAGE_BYTES: usize = 4096;
 
 /// Key and value.
 type Row<'a> = Result<(&'a [u8], &'a [u8]), Status>;

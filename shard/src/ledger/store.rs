@@ -16,6 +16,7 @@ use super::record::meta::{self, Meta};
 use super::record::{Corrupt, Table, inode};
 use super::redo;
 use super::root::{Root, Roots, Tree};
+use super::sound;
 use crate::inode::{Ino, Inode, Kind, ROOT};
 use cache::world::Time;
 use std::fmt;
@@ -45,6 +46,8 @@ pub struct LedgerOptions {
     pub reply_slots: u32,
     /// LMDB's limits.
     pub limits: Limits,
+    /// A ledger whose file is larger is not read from end to end when it is opened.
+    pub checked_bytes_max: u64,
     /// Bytes of each of the two files of the journal; a multiple of 4096.
     pub journal_bytes: u64,
     /// Tests: while it is set every write to the journal fails.
@@ -79,6 +82,7 @@ impl LedgerOptions {
             reserve_bytes: 256 << 20,
             reply_slots: REPLY_SLOTS,
             limits: Limits { map_bytes: 1 << 40, readers_max: 1024 },
+            checked_bytes_max: CHECKED_BYTES_MAX,
             journal_bytes: journal::JOURNAL_BYTES,
             fault: None,
             witness: None,
@@ -108,6 +112,8 @@ pub enum OpenError {
     InUse,
     /// What was durable of its journal is damaged.
     Journal(journal::Damage),
+    /// Its rows are not all there, or do not agree with each other.
+    Unsound(Corrupt),
 }
 
 impl fmt::Display for OpenError {
@@ -118,6 +124,9 @@ impl fmt::Display for OpenError {
             OpenError::Corrupt(corrupt) => write!(f, "ledger is damaged: {corrupt}"),
             OpenError::Identity { found } => {
                 write!(f, "ledger belongs to another filesystem ({found:016x})")
+            }
+            OpenError::Unsound(corrupt) => {
+                write!(f, "ledger is damaged, see `basalt verify`: {corrupt}")
             }
             OpenError::Headless => write!(f, "ledger is damaged: it has inodes but no record of itself"),
             OpenError::InUse => write!(f, "ledger is in use by somebody else"),
@@ -225,7 +234,10 @@ impl Store {
         if is_whole && contents.records(root.from)?.is_empty() {
             return Ok(0);
         }
-        let options = LedgerOptions { limits, ..LedgerOptions::new(root.from.filesystem, Time::default()) };
+        // A damaged one too is for the tool to look at.
+        let checked_bytes_max = 0;
+        let defaults = LedgerOptions::new(root.from.filesystem, Time::default());
+        let options = LedgerOptions { limits, checked_bytes_max, ..defaults };
         let records = contents.records(root.from)?;
         replay(directory, &options, (root, roots), &records)?;
         Ok(records.len() as u64)
@@ -369,6 +381,9 @@ fn replay<'a>(
     // Held until the next root is durable: nothing may write over the tree of this one.
     let pin = store.tables.snapshot()?;
     assert_eq!(pin.id() as u64, root.tree.number(), "LMDB begins with the root's tree");
+    if data.metadata()?.len() <= options.checked_bytes_max {
+        sound::check(&store.tables)?;
+    }
     let mut end = root.from.place;
     for some in records.chunks(REPLAY_BATCH) {
         store.apply(some)?;
@@ -420,6 +435,9 @@ fn root(made: &RootDirectory) -> Inode {
     }
 }
 
+/// A ledger of at most so many bytes is read from end to end when it is opened, in some tenths of a
+/// second: a start has to be quick.
+pub const CHECKED_BYTES_MAX: u64 = 128 << 20;
 /// The first log sequence number of a new filesystem; cookies 0 to 2 have meanings of their own.
 pub const LSN_FIRST: u64 = 16;
 /// Behind the name of a ledger that is being made.

@@ -162,6 +162,11 @@ fn open<'a>(table: Table, key: &[u8], value: &'a [u8]) -> Result<Fields<'a>, Cor
     }
 }
 
+/// Whether a row of any table is what was written.
+pub(super) fn is_whole(table: Table, key: &[u8], value: &[u8]) -> bool {
+    open(table, key, value).is_ok()
+}
+
 fn checksum(key: &[u8], sealed: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), sealed)
 }

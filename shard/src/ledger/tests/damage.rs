@@ -5,17 +5,38 @@ use crate::cred::Cred;
 use crate::inode::ROOT;
 use crate::ledger::check::{Damage, Inspector};
 use crate::ledger::command::CreateHow;
-use crate::ledger::record::{Table, entry, inode, tree};
+use crate::ledger::env::Tables;
+use crate::ledger::record::{Table, entry, inode, meta, tree};
+use crate::ledger::store::OpenError;
 use crate::status::Status;
 use std::sync::atomic::Ordering;
 
 /// Flips a bit of a value behind the ledger's back.
 fn damage(rig: &mut Rig, table: Table, key: &[u8]) {
+    let mut value = take(rig, table, key);
+    value[5] ^= 1;
+    put(rig, table, key, &value);
+}
+
+/// Takes a row out behind the ledger's back.
+fn take(rig: &mut Rig, table: Table, key: &[u8]) -> Vec<u8> {
+    let mut taken = Vec::new();
+    change(rig, |tables, txn| {
+        taken = tables.rows(table).get(txn, key).unwrap().unwrap().to_vec();
+        assert!(tables.rows(table).delete(txn, key).unwrap());
+    });
+    taken
+}
+
+/// Puts a row in behind the ledger's back.
+fn put(rig: &mut Rig, table: Table, key: &[u8], value: &[u8]) {
+    change(rig, |tables, txn| tables.rows(table).put(txn, key, value).unwrap());
+}
+
+fn change(rig: &mut Rig, change: impl FnOnce(&Tables, &mut heed::RwTxn<'_>)) {
     let tables = rig.ledger.store().tables();
     let mut txn = tables.env().write_txn().unwrap();
-    let mut value = tables.rows(table).get(&txn, key).unwrap().unwrap().to_vec();
-    value[5] ^= 1;
-    tables.rows(table).put(&mut txn, key, &value).unwrap();
+    change(tables, &mut txn);
     txn.commit().unwrap();
     rig.shared.committed.fetch_add(1, Ordering::Relaxed);
     rig.reader.refresh().unwrap();
@@ -97,4 +118,69 @@ fn a_row_that_is_missing_does_not_stop_its_removal() {
     rig.ok(remove(root, "f"));
     assert_eq!(corrupt(&rig), 1, "but it is counted");
     assert!(!rig.shared.is_poisoned());
+}
+
+#[test]
+fn a_row_under_a_damaged_key_is_not_taken_for_missing() {
+    let mut rig = Rig::new();
+    let root = rig.root();
+    let mut files = Vec::new();
+    for number in 0..200 {
+        files.push(rig.file(root, &format!("file-{number:03}"), 0o644));
+    }
+    assert_eq!(rig.reader.lookup(ROOT, b"file-100-and-more"), Ok(None));
+    let key = entry::name_key(ROOT, b"file-100");
+    let value = take(&mut rig, Table::Names, key.as_bytes());
+    put(&mut rig, Table::Names, entry::name_key(ROOT, b"file-10p").as_bytes(), &value);
+    assert_eq!(rig.reader.lookup(ROOT, b"file-10o"), Err(Status::Io));
+
+    let ino = files[50].ino;
+    let value = take(&mut rig, Table::Inodes, inode::key(ino).as_bytes());
+    let mut key = inode::key(ino).as_bytes().to_vec();
+    key[11] ^= 2;
+    put(&mut rig, Table::Inodes, &key, &value);
+    assert_eq!(rig.reader.inode(ino), Err(Status::Io));
+}
+
+#[test]
+fn a_small_directory_that_lost_a_name_says_of_none_that_it_is_not_there() {
+    let mut rig = Rig::new();
+    let root = rig.root();
+    for name in ["a", "b", "c"] {
+        rig.file(root, name, 0o644);
+    }
+    assert_eq!(rig.reader.lookup(ROOT, b"x"), Ok(None));
+    take(&mut rig, Table::Names, entry::name_key(ROOT, b"b").as_bytes());
+    assert_eq!(rig.reader.lookup(ROOT, b"b"), Err(Status::Io));
+    assert!(rig.reader.lookup(ROOT, b"a").unwrap().is_some());
+}
+
+#[test]
+fn a_ledger_that_lost_rows_is_not_opened() {
+    for table in [Table::Names, Table::Entries, Table::Inodes, Table::Targets] {
+        let mut rig = Rig::new();
+        let root = rig.root();
+        let made = rig.ok(symlink(root, "l", b"target")).object.unwrap();
+        let (cookie, _) = rig.list(root)[0];
+        let key = match table {
+            Table::Names => entry::name_key(ROOT, b"l").as_bytes().to_vec(),
+            Table::Entries => entry::entry_key(ROOT, cookie).as_bytes().to_vec(),
+            Table::Inodes => inode::key(made.ino).as_bytes().to_vec(),
+            _ => tree::target_key(made.ino).as_bytes().to_vec(),
+        };
+        take(&mut rig, table, &key);
+        assert!(matches!(rig.refusal(), OpenError::Unsound(_)), "{table:?}");
+    }
+}
+
+#[test]
+fn a_ledger_that_seems_empty_is_not_made_anew() {
+    let mut rig = Rig::new();
+    let root = rig.root();
+    rig.file(root, "f", 0o644);
+    change(&mut rig, |tables, txn| {
+        tables.rows(Table::Inodes).clear(txn).unwrap();
+        assert!(tables.rows(Table::Meta).delete(txn, meta::KEY).unwrap());
+    });
+    assert!(matches!(rig.refusal(), OpenError::Unsound(_) | OpenError::Headless));
 }

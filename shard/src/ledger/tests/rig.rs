@@ -78,6 +78,15 @@ impl Rig {
         Rig::open(dir, power, options, secs)
     }
 
+    /// A start after a clean stop, where it fails.
+    pub(super) fn refusal(self) -> OpenError {
+        let Rig { mut ledger, reader, options, dir, .. } = self;
+        ledger.checkpoint().unwrap();
+        ledger.settle().unwrap();
+        drop((ledger, reader));
+        Store::open(&dir.path().join("ledger"), &options).err().expect("the ledger is not opened")
+    }
+
     /// The ledger alone, and the folder that must outlive it.
     pub(super) fn into_ledger(self) -> (Ledger, TempDir) {
         (self.ledger, self.dir)
