@@ -362,6 +362,8 @@ struct Platter {
     write_count: u64,
     completion_count: u64,
     delay_us_max: u64,
+    /// The number of a read, and what becomes of its bytes.
+    distortion: Option<(u64, Distortion)>,
     watch: Option<Watch>,
     /// Flushes do nothing.
     lies: bool,
@@ -384,6 +386,8 @@ pub enum Effect {
     /// A flush was finished; its owner does not know yet.
     FlushFinished,
 }
+
+type Distortion = Box<dyn FnOnce(&mut [u8])>;
 
 /// Counts down to an operation that fails.
 #[derive(Default)]
@@ -447,6 +451,7 @@ impl SimDisk {
             write_count: 0,
             completion_count: 0,
             delay_us_max: 500,
+            distortion: None,
             watch: None,
             lies: false,
         };
@@ -573,6 +578,36 @@ impl SimDisk {
         }
     }
 
+    /// Slots and numbers of the blocks that were ever written.
+    pub fn written(&self) -> Vec<(u32, u64)> {
+        let platter = self.platter.borrow();
+        platter.slots.iter().flat_map(|(&number, slot)| slot.seen.keys().map(move |&block| (number, block))).collect()
+    }
+
+    /// Length of a slot file in bytes, and the content of a block as a read sees it; zeros where none was written.
+    pub fn peek(&self, slot: u32, block: u64) -> (u64, [u8; BLOCK_BYTES]) {
+        let platter = self.platter.borrow();
+        let Some(slot) = platter.slots.get(&slot) else { return (0, [0; BLOCK_BYTES]) };
+        (slot.bytes, slot.seen.get(&block).map_or([0; BLOCK_BYTES], |bytes| **bytes))
+    }
+
+    /// Puts other content into a block, everywhere it is kept, in a slot file of this length.
+    pub fn poke(&self, slot: u32, slot_bytes: u64, block: u64, content: &[u8; BLOCK_BYTES]) {
+        let mut platter = self.platter.borrow_mut();
+        let slot = platter.slots.entry(slot).or_default();
+        slot.bytes = slot_bytes;
+        for blocks in [&mut slot.seen, &mut slot.durable] {
+            blocks.insert(block, Rc::new(*content));
+        }
+    }
+
+    /// The `count`th read from now on gives what `distort` makes of it; the disk keeps what it has.
+    pub fn distort_nth_read(&self, count: u64, distort: impl FnOnce(&mut [u8]) + 'static) {
+        let mut platter = self.platter.borrow_mut();
+        let count = platter.reads + count;
+        platter.distortion = Some((count, Box::new(distort)));
+    }
+
     /// Writes asked for so far.
     pub fn writes(&self) -> u64 {
         self.platter.borrow().writes
@@ -655,6 +690,10 @@ impl Disk for SimDisk {
                     Some(bytes) => block.copy_from_slice(&bytes[..]),
                     None => block.fill(0),
                 }
+            }
+            let reads = platter.reads;
+            if let Some((_, distort)) = platter.distortion.take_if(|(count, _)| *count == reads) {
+                distort(blank.bytes_mut());
             }
             Ok(blank)
         })

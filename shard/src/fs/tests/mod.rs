@@ -3,6 +3,7 @@
 //!
 //! `BASALT_SEED=n` runs one seed, `BASALT_SEEDS=n` runs that many from the test's first one on.
 
+mod corrupt;
 mod faults;
 mod kept;
 mod model;

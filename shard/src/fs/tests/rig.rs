@@ -1,7 +1,7 @@
 //! A filesystem on simulated cores, to be driven by tests.
 
 use crate::cred::Cred;
-use crate::fs::filesystem::{LEDGER_DIRECTORY, Options, Shared};
+use crate::fs::filesystem::{FilesystemError, LEDGER_DIRECTORY, Options, Shared};
 use crate::fs::peers::PeerFlush;
 use crate::fs::recover::{RecoverError, Recovered, recover};
 use crate::fs::write::Stability;
@@ -92,6 +92,22 @@ impl Rig {
         options: Options,
         seed: u64,
     ) -> Result<Rig, RecoverError> {
+        match Rig::open(world, disk, folder, power, options, seed) {
+            Ok(rig) => Ok(rig),
+            Err(FilesystemError::Recover(error)) => Err(error),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Opens what lies on `disk` and in `folder`, or says why not.
+    pub(super) fn open(
+        world: SimWorld,
+        disk: SimDisk,
+        folder: Rc<tempfile::TempDir>,
+        power: Power,
+        options: Options,
+        seed: u64,
+    ) -> Result<Rig, FilesystemError> {
         let id = 0x00ba_5a17;
         let fault = Arc::new(AtomicBool::new(false));
         let ledger_options = LedgerOptions {
@@ -107,11 +123,11 @@ impl Rig {
             limits: Limits { map_bytes: 256 << 20, readers_max: 64 },
             ..LedgerOptions::new(id, Time::default())
         };
-        let (store, keeper) = Store::open(&folder.path().join(LEDGER_DIRECTORY), &ledger_options).unwrap();
-        let (next_lsn, committed) = (store.next_lsn().unwrap(), store.committed().unwrap());
+        let (store, keeper) = Store::open(&folder.path().join(LEDGER_DIRECTORY), &ledger_options)?;
+        let (next_lsn, committed) = (store.next_lsn()?, store.committed()?);
         let verifier = world.random();
         let shared = Arc::new(Shared::new(0, id, folder.path(), options.clone(), next_lsn, committed, verifier));
-        let mut ledger = Ledger::new((store.clone(), keeper), ledger_options, shared.clone()).unwrap();
+        let mut ledger = Ledger::new((store.clone(), keeper), ledger_options, shared.clone())?;
         let recovered = world.run_until(recover(&shared, &mut ledger, disk.disk()))?;
         let hub = Hub::new(options.cores);
         let everyone = Rc::new(RefCell::new(Vec::new()));
@@ -177,6 +193,11 @@ impl Rig {
         });
         self.ledger.borrow_mut().settle().unwrap();
         self.crash()
+    }
+
+    /// The ledger's file holds all of it, as after a stop in order.
+    pub(super) fn settle(&self) {
+        self.ledger.borrow_mut().settle().unwrap();
     }
 
     /// Folds and moves all the time, on every core, until the power goes.
