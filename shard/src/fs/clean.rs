@@ -36,8 +36,8 @@ pub(super) struct State {
     wanted: Signal,
     /// Raised when a pass has ended.
     passed: Signal,
-    /// When the last pass that was asked for found nothing.
-    in_vain: Cell<Option<Duration>>,
+    /// When the last pass that was asked for gained nothing, and what those who waited are told.
+    in_vain: Cell<Option<(Duration, Status)>>,
     /// Segments that kept all their live bytes though they were cleaned.
     stubborn: RefCell<HashSet<SegmentId>>,
 }
@@ -52,9 +52,10 @@ pub(super) async fn run(fs: Weak<Fs>) {
         let cleaner = &fs.cleaner;
         let serving = cleaner.asked.get();
         let is_wanted = serving > cleaner.served.get();
-        let found = pass(&fs, is_wanted).await.unwrap_or(false);
+        let found = pass(&fs, is_wanted).await;
         if is_wanted {
-            cleaner.in_vain.set((!found).then(|| fs.world.monotonic()));
+            let refused = found.and_then(|found| if found { Ok(()) } else { Err(Status::NoSpace) }).err();
+            cleaner.in_vain.set(refused.map(|status| (fs.world.monotonic(), status)));
         }
         cleaner.served.set(serving);
         cleaner.passed.raise();
@@ -73,7 +74,9 @@ pub(super) async fn run(fs: Weak<Fs>) {
 /// [`Status::NoSpace`] when it found none, now or a moment ago.
 pub(super) async fn wait_for_space(fs: &Rc<Fs>) -> Result<(), Status> {
     let cleaner = &fs.cleaner;
-    if cleaner.in_vain.get().is_some_and(|since| fs.world.monotonic().saturating_sub(since) < INTERVAL) {
+    if let Some((since, Status::NoSpace)) = cleaner.in_vain.get()
+        && fs.world.monotonic().saturating_sub(since) < INTERVAL
+    {
         return Err(Status::NoSpace);
     }
     let asked = cleaner.asked.get() + 1;
@@ -86,19 +89,19 @@ pub(super) async fn wait_for_space(fs: &Rc<Fs>) -> Result<(), Status> {
         }
         cleaner.passed.raised().await;
     }
-    if cleaner.in_vain.get().is_some() { Err(Status::NoSpace) } else { Ok(()) }
+    cleaner.in_vain.get().map_or(Ok(()), |(_, status)| Err(status))
 }
 
-/// Looks for space. Answers whether segments became free.
+/// Looks for space. Answers whether there was any for those who want it.
 async fn pass(fs: &Rc<Fs>, is_wanted: bool) -> Result<bool, Status> {
-    let before = segments_used(fs);
+    let before = if is_wanted { segments(fs)? } else { Vec::new() };
     if is_wanted {
-        checkpoint::fold_all(fs).await?;
+        fs.fold_everywhere().await?;
     }
     if is_wanted || fs.core == 0 {
         sweep(fs).await?;
     }
-    if is_wanted && segments_used(fs) < before {
+    if is_wanted && has_gained(fs, &before)? {
         return Ok(true);
     }
     for victim in victims(fs, is_wanted)? {
@@ -110,18 +113,33 @@ async fn pass(fs: &Rc<Fs>, is_wanted: bool) -> Result<bool, Status> {
         if is_kept(fs, &victim)? {
             fs.cleaner.stubborn.borrow_mut().insert(victim.id);
         }
-        if is_wanted && segments_used(fs) < before {
-            break;
+        if is_wanted && has_gained(fs, &before)? {
+            return Ok(true);
         }
     }
-    Ok(segments_used(fs) < before)
+    Ok(false)
+}
+
+/// Whether more segments became free than this core took. What other cores took does not count: it was
+/// gained all the same, and there may be more where it came from.
+fn has_gained(fs: &Fs, before: &[SegmentInfo]) -> Result<bool, Status> {
+    let now = segments(fs)?;
+    let is_in = |list: &[SegmentInfo], id| list.binary_search_by_key(&id, |info| info.id).is_ok();
+    let freed = before.iter().filter(|info| !is_in(&now, info.id)).count();
+    let taken = now.iter().filter(|info| info.core == fs.core && !is_in(before, info.id)).count();
+    Ok(freed > taken)
 }
 
 /// Whether a segment holds what it held before it was cleaned.
 fn is_kept(fs: &Fs, victim: &SegmentInfo) -> Result<bool, Status> {
+    Ok(segments(fs)?.iter().any(|info| info.id == victim.id && info.live_bytes >= victim.live_bytes))
+}
+
+/// The segments in use now, in the order of their names.
+fn segments(fs: &Fs) -> Result<Vec<SegmentInfo>, Status> {
     let mut reader = fs.reader.borrow_mut();
     reader.refresh()?;
-    Ok(reader.segments()?.iter().any(|info| info.id == victim.id && info.live_bytes >= victim.live_bytes))
+    reader.segments()
 }
 
 /// Frees what removed files held.
@@ -225,10 +243,24 @@ pub(super) async fn clean(fs: &Rc<Fs>, segment: SegmentId, slot: u32) -> Result<
     }
 }
 
-/// Moves the extents whose bytes begin in this record.
+/// Moves the extents whose bytes begin in this record. What is folded meanwhile, by whatever core, makes a
+/// move void: then it looks again.
 async fn move_record(fs: &Rc<Fs>, segment: SegmentId, frame: u32, record: &Record) -> Result<(), Status> {
     let id = FileId { ino: Ino(record.ino), generation: record.generation };
-    let (folded_lsn, extents) = found(fs, id, segment, frame, record)?;
+    for _ in 0..MOVE_ATTEMPTS_MAX {
+        let (folded_lsn, extents) = found(fs, id, segment, frame, record)?;
+        if extents.is_empty() {
+            return Ok(());
+        }
+        move_extents(fs, id, folded_lsn, extents).await?;
+        if fs.look_at(id, |entry| entry.inode().folded_lsn) == Ok(folded_lsn) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn move_extents(fs: &Rc<Fs>, id: FileId, folded_lsn: u64, extents: Vec<(u64, Extent)>) -> Result<(), Status> {
     for (offset, extent) in extents {
         let Ok(pieces) = fs.volume.fetch(vec![extent]).await else {
             // It may have been folded away meanwhile; if not, the next read of the file says so.
@@ -338,10 +370,6 @@ fn joined(pieces: &[Piece]) -> Vec<u8> {
     payload
 }
 
-fn segments_used(fs: &Fs) -> u64 {
-    fs.reader.borrow().gauges().segments.load(Ordering::Relaxed)
-}
-
 /// Between two passes without need, and how long a pass in vain counts.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 /// Beside the reserve a sixteenth of all segments is kept free, at least this many...
@@ -350,5 +378,7 @@ pub const FREE_SEGMENTS_LOW: u64 = 2;
 pub const FREE_SEGMENTS_HIGH: u64 = 64;
 /// Fewer segments are not cleaned for being half empty.
 pub const IDLE_SEGMENTS_MIN: u64 = 8;
+/// Looks at one record, when folds come in between; what is left then stays for the next pass.
+const MOVE_ATTEMPTS_MAX: usize = 8;
 /// Most segments cleaned in one pass without need.
 pub const PASS_SEGMENTS_MAX: usize = 4;

@@ -6,7 +6,7 @@
 use super::ahead::Streams;
 use super::backlog::Backlog;
 use super::filesystem::Shared;
-use super::peers::PeerFlush;
+use super::peers::PeerLogs;
 use super::seen::Seen;
 use super::segments::LedgerSegments;
 use super::signal::Signal;
@@ -45,7 +45,7 @@ pub struct Fs {
     pub port: Rc<Port>,
     /// Counters.
     pub stats: FsStats,
-    pub(super) peers: Rc<dyn PeerFlush>,
+    pub(super) peers: Rc<dyn PeerLogs>,
     pub(super) backlog: Backlog,
     pub(super) cleaner: clean::State,
     pub(super) stopping: Cell<bool>,
@@ -76,7 +76,7 @@ pub struct Means {
     /// The core's block cache.
     pub cache: Rc<BlockCache>,
     /// The way to the other cores.
-    pub peers: Rc<dyn PeerFlush>,
+    pub peers: Rc<dyn PeerLogs>,
     /// Wakes this core from the ledger's thread; the core then calls [`Port::deliver`] of
     /// [`Fs::port`].
     pub doorbell: Doorbell,

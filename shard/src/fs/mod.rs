@@ -41,7 +41,7 @@ pub mod write;
 
 pub use column::{Fs, Means, Seed};
 pub use filesystem::{Filesystem, Options, Shared};
-pub use peers::{PeerFlush, SingleCore};
+pub use peers::{LogAsk, PeerLogs, SingleCore};
 
 /// How far a verb came in its synchronous part.
 pub enum Step<T> {

@@ -1,9 +1,10 @@
-//! Flushes across cores: a file's records may lie in several cores' logs, and COMMIT answers for all
-//! of them.
+//! What cores ask of each other's logs: a file's records may lie in several of them, and COMMIT answers
+//! for all; and what only one core's log still needs keeps segments from everybody.
 //!
-//! Callers: COMMIT, stable truncates, the checkpoint. The doors of a core wire [`PeerFlush`] through
-//! its mailbox to the other core, which calls [`Fs::flush_for_peer`].
+//! Callers: COMMIT, stable truncates, the checkpoint, the cleaner. The doors of a core wire
+//! [`PeerLogs`] through its mailbox to the other core, which calls [`Fs::serve_peer`].
 
+use super::checkpoint;
 use super::column::Fs;
 use crate::status::Status;
 use cache::log::Position;
@@ -11,27 +12,41 @@ use cache::world::LocalFuture;
 use futures_util::future::join_all;
 use std::rc::Rc;
 
+/// What a core asks of another one's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogAsk {
+    /// To be durable up to this position.
+    Flush(u64),
+    /// To be folded: then no replay keeps the segments that it has left.
+    Fold,
+}
+
 /// The way to the other cores.
-pub trait PeerFlush {
-    /// Asks `core` to make its log of the filesystem with number `filesystem` durable up to
-    /// `position`; answers what [`Fs::flush_for_peer`] answered there.
-    fn flush(&self, filesystem: u32, core: u16, position: u64) -> LocalFuture<Result<(), Status>>;
+pub trait PeerLogs {
+    /// Asks it of `core` and its log of the filesystem with number `filesystem`; answers what
+    /// [`Fs::serve_peer`] answered there.
+    fn ask(&self, filesystem: u32, core: u16, ask: LogAsk) -> LocalFuture<Result<(), Status>>;
 }
 
 /// For a filesystem that one core serves: there is nobody to ask.
 pub struct SingleCore;
 
-impl PeerFlush for SingleCore {
-    fn flush(&self, _filesystem: u32, _core: u16, _position: u64) -> LocalFuture<Result<(), Status>> {
+impl PeerLogs for SingleCore {
+    fn ask(&self, _filesystem: u32, _core: u16, _ask: LogAsk) -> LocalFuture<Result<(), Status>> {
         Box::pin(async { Err(Status::ServerFault) })
     }
 }
 
 impl Fs {
-    /// Another core needs this core's log durable up to `position`.
-    pub fn flush_for_peer(self: &Rc<Fs>, position: u64) -> LocalFuture<Result<(), Status>> {
+    /// Another core needs something of this core's log.
+    pub fn serve_peer(self: &Rc<Fs>, ask: LogAsk) -> LocalFuture<Result<(), Status>> {
         let fs = Rc::clone(self);
-        Box::pin(async move { fs.flush(Position(position)).await })
+        Box::pin(async move {
+            match ask {
+                LogAsk::Flush(position) => fs.flush(Position(position)).await,
+                LogAsk::Fold => checkpoint::fold_all(&fs).await,
+            }
+        })
     }
 
     /// Whether each of these cores' logs is durable up to the position beside it.
@@ -46,7 +61,7 @@ impl Fs {
             if core == self.core {
                 self.flush(Position(position)).await
             } else {
-                self.peers.flush(self.shared.index, core, position).await
+                self.peers.ask(self.shared.index, core, LogAsk::Flush(position)).await
             }
         });
         let results = join_all(flushes).await;
@@ -54,5 +69,17 @@ impl Fs {
             return Err(Status::Io);
         }
         results.into_iter().collect()
+    }
+
+    /// Folds what each core's log holds now, all at once.
+    pub(super) async fn fold_everywhere(self: &Rc<Fs>) -> Result<(), Status> {
+        let folds = (0..self.shared.options.cores).map(|core| async move {
+            if core == self.core {
+                checkpoint::fold_all(self).await
+            } else {
+                self.peers.ask(self.shared.index, core, LogAsk::Fold).await
+            }
+        });
+        join_all(folds).await.into_iter().collect()
     }
 }

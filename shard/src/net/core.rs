@@ -12,7 +12,7 @@ use super::dispatch;
 use super::gate::{Gate, Line};
 use super::handle::HandleKey;
 use super::mailbox::Mailbox;
-use super::peers::{FlushAsk, Peers};
+use super::peers::{PeerAsk, Peers};
 use super::world::MonoioWorld;
 use crate::fs::{Fs, Means, Seed};
 use crate::mount::MountList;
@@ -36,10 +36,10 @@ use std::time::Duration;
 pub(crate) enum Letter {
     /// Serve a connection.
     Connection(Incoming),
-    /// Another core needs this core's log to be durable.
-    Flush(FlushAsk),
-    /// The answer of another core to a flush that this one asked for.
-    Flushed { number: u64, result: Result<(), Status> },
+    /// Another core needs something of this core's log.
+    Ask(PeerAsk),
+    /// The answer of another core to what this one asked for.
+    Served { number: u64, result: Result<(), Status> },
     /// Tell what was counted.
     Stats(SyncSender<Snapshot>),
     /// Answer what was read, close all connections, bring everything to disk, and say so.
@@ -342,8 +342,8 @@ impl Core {
                     self.stats.dropped.add(1);
                 }
             }
-            Letter::Flush(ask) => self.flush_for(ask),
-            Letter::Flushed { number, result } => {
+            Letter::Ask(ask) => self.serve_peer(ask),
+            Letter::Served { number, result } => {
                 if let Some(peers) = &self.peers {
                     peers.answered(number, result);
                 }
@@ -370,13 +370,13 @@ impl Core {
         snapshot
     }
 
-    fn flush_for(self: &Rc<Core>, ask: FlushAsk) {
+    fn serve_peer(self: &Rc<Core>, ask: PeerAsk) {
         let Some(peers) = self.peers.clone() else { return };
         let share = self.shares.iter().find(|share| share.fs.shared.index == ask.filesystem);
-        let flush = share.map(|share| share.fs.flush_for_peer(ask.position));
+        let served = share.map(|share| share.fs.serve_peer(ask.ask));
         self.world.spawn(Box::pin(async move {
-            let result = match flush {
-                Some(flush) => flush.await,
+            let result = match served {
+                Some(served) => served.await,
                 None => Err(Status::ServerFault),
             };
             peers.answer(ask, result).await;

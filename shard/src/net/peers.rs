@@ -1,11 +1,11 @@
-//! A core's way to the other cores, by their mailboxes: flushes of logs that hold a file's records.
+//! A core's way to the other cores, by their mailboxes: what it asks of their logs.
 //!
-//! Callers: COMMIT and the checkpoint, through [`PeerFlush`]; [`super::core`] for the letters that
+//! Callers: COMMIT, the checkpoint and the cleaner, through [`PeerLogs`]; [`super::core`] for the letters that
 //! come back. The answer travels as a letter too: a task is only ever woken by its own core.
 
 use super::core::Letter;
 use super::mailbox::Mailbox;
-use crate::fs::PeerFlush;
+use crate::fs::{LogAsk, PeerLogs};
 use crate::status::Status;
 use cache::world::{LocalFuture, World};
 use futures_channel::oneshot;
@@ -15,17 +15,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A core asks another one to make its log durable up to a position.
+/// A core asks something of another one's log.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FlushAsk {
+pub(crate) struct PeerAsk {
     /// The core that asks.
     pub(crate) from: u16,
     /// Its number for the question.
     pub(crate) number: u64,
     /// The filesystem's index in this process.
     pub(crate) filesystem: u32,
-    /// How far.
-    pub(crate) position: u64,
+    /// What is asked.
+    pub(crate) ask: LogAsk,
 }
 
 /// The other cores, as one core sees them.
@@ -52,9 +52,9 @@ impl Peers {
     }
 
     /// Answers a question of another core; waits for room in its mailbox.
-    pub(crate) async fn answer(&self, ask: FlushAsk, result: Result<(), Status>) {
+    pub(crate) async fn answer(&self, ask: PeerAsk, result: Result<(), Status>) {
         let Some(mailbox) = self.mailboxes.get(usize::from(ask.from)) else { return };
-        let mut letter = Letter::Flushed { number: ask.number, result };
+        let mut letter = Letter::Served { number: ask.number, result };
         while let Err(back) = mailbox.post(letter) {
             letter = back;
             self.world.sleep(FULL_PAUSE).await;
@@ -62,12 +62,12 @@ impl Peers {
     }
 }
 
-impl PeerFlush for Peers {
-    fn flush(&self, filesystem: u32, core: u16, position: u64) -> LocalFuture<Result<(), Status>> {
+impl PeerLogs for Peers {
+    fn ask(&self, filesystem: u32, core: u16, ask: LogAsk) -> LocalFuture<Result<(), Status>> {
         let number = self.next.get();
         self.next.set(number + 1);
-        let ask = FlushAsk { from: self.core, number, filesystem, position };
-        let posted = self.mailboxes.get(usize::from(core)).map(|mailbox| mailbox.post(Letter::Flush(ask)));
+        let ask = PeerAsk { from: self.core, number, filesystem, ask };
+        let posted = self.mailboxes.get(usize::from(core)).map(|mailbox| mailbox.post(Letter::Ask(ask)));
         match posted {
             Some(Ok(())) => {}
             Some(Err(_)) => return Box::pin(async { Err(Status::Delay) }),

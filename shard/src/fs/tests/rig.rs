@@ -2,7 +2,7 @@
 
 use crate::cred::Cred;
 use crate::fs::filesystem::{FilesystemError, LEDGER_DIRECTORY, Options, Shared};
-use crate::fs::peers::PeerFlush;
+use crate::fs::peers::{LogAsk, PeerLogs};
 use crate::fs::recover::{RecoverError, Recovered, recover};
 use crate::fs::write::Stability;
 use crate::fs::{Fs, Means, Seed, checkpoint, clean, commit, read, setattr, write};
@@ -44,19 +44,19 @@ pub(super) struct Rig {
     seed: u64,
 }
 
-/// Flushes go straight to the other core, a moment later.
+/// What is asked goes straight to the other core, a moment later.
 struct Neighbours {
     world: Rc<dyn World>,
     fs: Rc<RefCell<Vec<Rc<Fs>>>>,
 }
 
-impl PeerFlush for Neighbours {
-    fn flush(&self, _filesystem: u32, core: u16, position: u64) -> LocalFuture<Result<(), Status>> {
+impl PeerLogs for Neighbours {
+    fn ask(&self, _filesystem: u32, core: u16, ask: LogAsk) -> LocalFuture<Result<(), Status>> {
         let peer = self.fs.borrow()[usize::from(core)].clone();
         let pause = self.world.sleep(Duration::from_micros(20));
         Box::pin(async move {
             pause.await;
-            peer.flush_for_peer(position).await
+            peer.serve_peer(ask).await
         })
     }
 }

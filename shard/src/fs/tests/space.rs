@@ -3,6 +3,7 @@
 use super::model::payload;
 use super::rig::{Rig, SEGMENT_BYTES, all, create, cut, options, put, remove, sync};
 use super::seeds;
+use crate::fs::checkpoint;
 use crate::fs::write::Stability;
 use crate::status::Status;
 use cache::sim::Rng;
@@ -13,7 +14,7 @@ const STEP: usize = 256 * 1024;
 
 #[test]
 fn a_full_filesystem_refuses_data_and_takes_everything_that_makes_room() {
-    seeds(4, |seed| {
+    seeds(8, |seed| {
         let cores = 1 + (seed % 2) as u16;
         let rig = Rig::new(seed, options(cores, 14 * SEGMENT_BYTES));
         rig.world.run_until(async {
@@ -73,9 +74,25 @@ fn a_truncated_file_gives_its_space_to_a_writer_that_waits() {
     });
 }
 
+/// What it overwrote is in use until its log is folded, which it would do a second later.
+#[test]
+fn a_core_gets_the_space_that_another_core_overwrote_a_moment_ago() {
+    let rig = Rig::new(1, options(2, 9 * SEGMENT_BYTES));
+    rig.world.run_until(async {
+        let file = create(&rig.fs[1], "file").await.unwrap();
+        // The reserve is 4 segments. These take 4 of the other 5, and ask for the last.
+        for round in 0..15 * SEGMENT_BYTES / 4 / STEP as u64 {
+            put(&rig.fs[1], file, 0, &payload(round, STEP), Stability::Unstable).await.unwrap();
+        }
+        let other = create(&rig.fs[0], "other").await.unwrap();
+        put(&rig.fs[0], other, 0, &payload(0, STEP), Stability::Unstable).await.unwrap();
+        assert!(rig.fs[0].world.monotonic() < checkpoint::INTERVAL, "too slow to show it");
+    });
+}
+
 #[test]
 fn overwriting_goes_on_for_ever_in_a_small_filesystem() {
-    seeds(6, |seed| {
+    seeds(10, |seed| {
         let mut rng = Rng::new(seed);
         let cores = 1 + (seed % 2) as u16;
         let rig = Rig::new(seed, options(cores, 16 * SEGMENT_BYTES));

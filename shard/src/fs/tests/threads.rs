@@ -3,7 +3,7 @@
 
 use super::rig::{SEGMENT_BYTES, create, find, get, options, put, sync};
 use crate::fs::filesystem::Filesystem;
-use crate::fs::peers::PeerFlush;
+use crate::fs::peers::{LogAsk, PeerLogs};
 use crate::fs::write::Stability;
 use crate::fs::{Fs, Means, checkpoint};
 use crate::inode::FileId;
@@ -41,18 +41,18 @@ impl Truth {
     }
 }
 
-/// A flush that the other core is asked for: where to, and what came of it (0: nothing yet).
-type Wanted = (u64, Arc<AtomicU8>);
+/// What the other core is asked for, and what came of it (0: nothing yet).
+type Wanted = (LogAsk, Arc<AtomicU8>);
 
 struct Post {
     world: Rc<dyn World>,
     other: Sender<Wanted>,
 }
 
-impl PeerFlush for Post {
-    fn flush(&self, _filesystem: u32, _core: u16, position: u64) -> LocalFuture<Result<(), Status>> {
+impl PeerLogs for Post {
+    fn ask(&self, _filesystem: u32, _core: u16, ask: LogAsk) -> LocalFuture<Result<(), Status>> {
         let outcome = Arc::new(AtomicU8::new(0));
-        self.other.send((position, outcome.clone())).unwrap();
+        self.other.send((ask, outcome.clone())).unwrap();
         let world = self.world.clone();
         Box::pin(async move {
             loop {
@@ -238,10 +238,10 @@ async fn look(fs: &Rc<Fs>, files: &[FileId], truth: &Truth, file: u64, first: u6
 async fn serve(fs: Rc<Fs>, mine: Receiver<Wanted>, running: Rc<Cell<bool>>) {
     while running.get() {
         fs.port.deliver();
-        while let Ok((position, outcome)) = mine.try_recv() {
-            let flush = fs.flush_for_peer(position);
+        while let Ok((ask, outcome)) = mine.try_recv() {
+            let served = fs.serve_peer(ask);
             monoio::spawn(async move {
-                let code = if flush.await.is_ok() { 1 } else { 2 };
+                let code = if served.await.is_ok() { 1 } else { 2 };
                 outcome.store(code, Ordering::Release);
             });
         }
