@@ -5,6 +5,8 @@ use crate::lab::Lab;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 pub(crate) struct Disk {
     image: PathBuf,
@@ -34,8 +36,15 @@ impl Disk {
         run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.mountpoint))
     }
 
+    /// The kernel closes what a killed server's rings had open a moment after the process is gone.
     pub(crate) fn unmount(&self) -> Result<(), Failure> {
-        run(Command::new("umount").arg(&self.mountpoint))
+        let began = Instant::now();
+        loop {
+            match run(Command::new("umount").arg(&self.mountpoint)) {
+                Err(_) if began.elapsed() < UNMOUNT_LIMIT => sleep(Duration::from_millis(5)),
+                done => return done,
+            }
+        }
     }
 
     /// Stops the file system on the spot, without writing out its own log: what was not flushed is lost.
@@ -50,6 +59,9 @@ impl Drop for Disk {
         let _ = self.unmount();
     }
 }
+
+/// For a file system to be let go of.
+const UNMOUNT_LIMIT: Duration = Duration::from_secs(10);
 
 fn run(command: &mut Command) -> Result<(), Failure> {
     let output = command.output().during(format_args!("{command:?}"))?;
