@@ -1,4 +1,5 @@
-//! The targets: one file per protocol or format, each a function of bytes that panics when a property does not hold.
+//! The targets: one file per protocol or format, and one for the whole server; each a function of bytes that panics
+//! when a property does not hold.
 //!
 //! What holds everywhere: whatever the bytes, no panic; what was decoded respects the maxima of its type; written
 //! again it has the length that was read, and reads back as the same value. Formats at rest are strict: what is
@@ -15,6 +16,7 @@ mod portmap;
 mod record;
 mod replay;
 mod rpc;
+mod server;
 
 /// A decoder under test.
 pub struct Target {
@@ -45,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     replay::REPLAY,
     ledger::LEDGER,
     config::CONFIG,
+    server::SERVER,
 ];
 
 /// Not a decoder: six bytes that have to be right one after the other, to show that coverage guides.
