@@ -304,6 +304,19 @@ impl State {
         Ok(Expect { object, object_before: Some(attr), has_effect: !is_empty, ..Expect::default() })
     }
 
+    /// A crash may have brought back any time that the object ever had. Where nobody has seen which, the guard of a
+    /// SETATTR may name it: the state in which it does.
+    pub(crate) fn as_guarded(&self, op: &Op) -> Option<State> {
+        let Op::Setattr { object, guard: Some(guard), .. } = op else { return None };
+        let Stamp::Of(key) = self.object(self.find(object)?).ctime else { return None };
+        if key.part != Part::Lost || self.bound.contains_key(&key) {
+            return None;
+        }
+        let mut state = self.clone();
+        Rc::make_mut(&mut state.bound).insert(key, *guard);
+        Some(state)
+    }
+
     fn guarded(&self, ctime: Stamp, guard: Option<Nfstime3>) -> Result<(), Nfsstat3> {
         let Some(guard) = guard else { return Ok(()) };
         let now = match ctime {
