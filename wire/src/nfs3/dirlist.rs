@@ -189,6 +189,20 @@ mod tests {
         }
     }
 
+    /// The end of a list has its room too: an entry that would take it is left for the next page.
+    #[test]
+    fn a_limit_with_room_for_an_entry_is_never_too_small() {
+        let (head, entry_bytes) = (4 + 8, 40);
+        for count in head..400 {
+            let mut bytes = Vec::new();
+            let mut w = Writer::new(&mut bytes);
+            let mut list = DirListWriter::begin(&mut w, None, VERF, count);
+            let pushed = (0..100).take_while(|&id| list.push(&entry(id))).count() as u32;
+            assert_eq!(pushed, count.saturating_sub(head + TAIL_BYTES as u32) / entry_bytes, "count {count}");
+            assert_eq!(list.finish(false).is_ok(), pushed > 0, "count {count}");
+        }
+    }
+
     #[test]
     fn an_entry_is_not_written_after_one_was_refused() {
         let mut bytes = Vec::new();
