@@ -32,6 +32,8 @@ pub(super) struct State {
     /// Passes asked for, and the last of them that was served.
     asked: Cell<u64>,
     served: Cell<u64>,
+    /// The segments when the first pass that has not begun was asked for.
+    before: RefCell<Option<Vec<SegmentInfo>>>,
     /// Raised when a pass is asked for.
     wanted: Signal,
     /// Raised when a pass has ended.
@@ -51,8 +53,9 @@ pub(super) async fn run(fs: Weak<Fs>) {
         }
         let cleaner = &fs.cleaner;
         let serving = cleaner.asked.get();
-        let is_wanted = serving > cleaner.served.get();
-        let found = pass(&fs, is_wanted).await;
+        let wanted_since = cleaner.before.take();
+        let is_wanted = wanted_since.is_some();
+        let found = pass(&fs, wanted_since.as_deref()).await;
         if is_wanted {
             let refused = found.and_then(|found| if found { Ok(()) } else { Err(Status::NoSpace) }).err();
             cleaner.in_vain.set(refused.map(|status| (fs.world.monotonic(), status)));
@@ -79,6 +82,11 @@ pub(super) async fn wait_for_space(fs: &Rc<Fs>) -> Result<(), Status> {
     {
         return Err(Status::NoSpace);
     }
+    if cleaner.before.borrow().is_none() {
+        // What a pass that is under way frees from now on is found, too.
+        let now = segments(fs)?;
+        cleaner.before.replace(Some(now));
+    }
     let asked = cleaner.asked.get() + 1;
     cleaner.asked.set(asked);
     cleaner.wanted.raise();
@@ -92,16 +100,18 @@ pub(super) async fn wait_for_space(fs: &Rc<Fs>) -> Result<(), Status> {
     cleaner.in_vain.get().map_or(Ok(()), |(_, status)| Err(status))
 }
 
-/// Looks for space. Answers whether there was any for those who want it.
-async fn pass(fs: &Rc<Fs>, is_wanted: bool) -> Result<bool, Status> {
-    let before = if is_wanted { segments(fs)? } else { Vec::new() };
+/// Looks for space. Answers whether there is any for those who want it, and saw the segments
+/// `before`; `None` when nobody does.
+async fn pass(fs: &Rc<Fs>, before: Option<&[SegmentInfo]>) -> Result<bool, Status> {
+    let is_wanted = before.is_some();
+    let is_done = || before.map_or(Ok(false), |before| has_gained(fs, before));
     if is_wanted {
         fs.fold_everywhere().await?;
     }
     if is_wanted || fs.core == 0 {
         sweep(fs).await?;
     }
-    if is_wanted && has_gained(fs, &before)? {
+    if is_done()? {
         return Ok(true);
     }
     for victim in victims(fs, is_wanted)? {
@@ -113,7 +123,7 @@ async fn pass(fs: &Rc<Fs>, is_wanted: bool) -> Result<bool, Status> {
         if is_kept(fs, &victim)? {
             fs.cleaner.stubborn.borrow_mut().insert(victim.id);
         }
-        if is_wanted && has_gained(fs, &before)? {
+        if is_done()? {
             return Ok(true);
         }
     }
