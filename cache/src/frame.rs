@@ -379,6 +379,20 @@ mod tests {
     }
 
     #[test]
+    fn a_record_ends_within_its_frame() {
+        let decoded = |payload_blocks: u32, bytes: u64| {
+            let mut block = [0; BLOCK_BYTES];
+            header(payload_blocks).encode(&[data(40, 0, bytes)], &vec![7; payload_blocks as usize], &mut block);
+            Frame::decode(&block).map(|frame| frame.header.payload_blocks)
+        };
+        for payload_blocks in 1..=4 {
+            let bytes = u64::from(payload_blocks) * BLOCK_BYTES as u64;
+            assert_eq!(decoded(payload_blocks, bytes), Ok(payload_blocks));
+            assert_eq!(decoded(payload_blocks, bytes + 1), Err(FrameError::Field));
+        }
+    }
+
+    #[test]
     fn a_frame_comes_back_as_it_was() {
         let (header, records, checksums) = sample();
         let mut block = [0; BLOCK_BYTES];
