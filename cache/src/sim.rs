@@ -672,7 +672,14 @@ impl Disk for SimDisk {
         let total: usize = pieces.iter().map(Piece::len).sum();
         assert!(offset.is_multiple_of(BLOCK_BYTES as u64) && total.is_multiple_of(BLOCK_BYTES));
         let blocks = pieces.iter().flat_map(|piece| piece.as_slice().as_chunks::<BLOCK_BYTES>().0);
-        self.write_blocks(slot, offset, blocks.map(|block| Rc::new(*block)).collect(), stable)
+        let written = self.write_blocks(slot, offset, blocks.map(|block| Rc::new(*block)).collect(), stable);
+        Box::pin(async move {
+            let result = written.await;
+            // As the kernel does, it holds the memory until the write has ended: what is not yet on the
+            // disk must not be evicted.
+            drop(pieces);
+            result
+        })
     }
 
     fn read(&self, slot: u32, offset: u64, into: Blank) -> LocalFuture<io::Result<Blank>> {
