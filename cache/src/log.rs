@@ -175,6 +175,8 @@ struct State {
     unwritten: usize,
     last: Position,
     durable: Position,
+    /// Somebody waits, or is about to, until everything up to here is durable.
+    wanted: Position,
     flush_waiters: Vec<(Position, oneshot::Sender<Result<(), Poisoned>>)>,
     segment_waiters: Vec<(Urgency, oneshot::Sender<Result<(), Refused>>)>,
     write_waiters: Vec<oneshot::Sender<()>>,
@@ -340,6 +342,7 @@ impl Log {
             }
             let (sender, receiver) = oneshot::channel();
             state.flush_waiters.push((position, sender));
+            state.wanted = state.wanted.max(position);
             receiver
         };
         self.inner.flush_due.ring();
@@ -390,10 +393,14 @@ impl Reservation<'_> {
         self.position
     }
 
-    /// Makes it a record.
-    pub fn commit(self, fields: RecordFields) -> Position {
+    /// Makes it a record. `stable` tells whether somebody is about to wait until it is durable: the write
+    /// of its frame is then durable when it ends, and needs no flush after it.
+    pub fn commit(self, fields: RecordFields, stable: Stable) -> Position {
         assert!((fields.kind == RecordKind::Truncate) == (self.bytes == 0), "only Truncate has no payload");
         self.log.commit(&self, fields);
+        if stable == Stable::Now {
+            self.log.state.borrow_mut().wanted = self.position;
+        }
         self.position
     }
 }
@@ -577,14 +584,13 @@ impl LogInner {
         let state = &mut *state;
         self.close_frame(state);
         let first = state.closed + 1 - state.frames.len() as u64;
-        let wanted = state.flush_waiters.iter().map(|(position, _)| *position).max().unwrap_or_default();
         for (index, frame) in state.frames.iter_mut().enumerate() {
             if frame.stage != Stage::Closed {
                 continue;
             }
             frame.stage = Stage::Writing;
             let position = Position(first + index as u64);
-            let stable = if position <= wanted { Stable::Now } else { Stable::Later };
+            let stable = if position <= state.wanted { Stable::Now } else { Stable::Later };
             let offset = u64::from(frame.header_block) * BLOCK_BYTES as u64;
             let pieces = std::mem::take(&mut frame.pieces);
             let write = self.volume.disk().write(frame.slot, offset, pieces, stable);

@@ -297,7 +297,7 @@ async fn append(log: &Log, payload: &[u8], lsn: u64) -> crate::extent::Place {
         aux: 0,
     };
     loop {
-        let reserved = log.reserve(payload, Urgency::Data).map(|r| (r.place(), r.commit(fields)));
+        let reserved = log.reserve(payload, Urgency::Data).map(|r| (r.place(), r.commit(fields, Stable::Later)));
         match reserved {
             Ok((place, position)) => {
                 log.flush_to(position).await.unwrap();

@@ -91,7 +91,7 @@ impl Core {
                 Ok(reservation) => {
                     self.next_lsn.set(lsn + 1);
                     let place = reservation.place();
-                    let position = reservation.commit(fields(kind, lsn));
+                    let position = reservation.commit(fields(kind, lsn), Stable::Later);
                     return Ok(Appended { lsn, place, position, bytes: payload_bytes });
                 }
                 Err(Refused::Later) => self.log.room(payload_bytes, urgency).await?,
@@ -308,13 +308,31 @@ fn a_reservation_that_is_dropped_leaves_nothing() {
         drop(first);
         let second = core.log.reserve(&[2; 3000], Urgency::Data).unwrap();
         assert_eq!(second.place(), place, "the blocks are used again");
-        let position = second.commit(fields(RecordKind::Data, 1));
+        let position = second.commit(fields(RecordKind::Data, 1), Stable::Later);
         core.log.flush_to(position).await.unwrap();
         let frames = frames(&core.disk, &core.source.grants()[0]).await.unwrap();
         assert_eq!(frames.len(), 1);
         assert_eq!(frames[0].header.payload_blocks, 1);
         assert_eq!(frames[0].records.len(), 1);
     });
+}
+
+/// Also where who waits comes only after the turn in which the frame was written.
+#[test]
+fn a_record_that_is_to_be_stable_needs_no_flush() {
+    for (stable, flushes) in [(Stable::Now, 0), (Stable::Later, 1)] {
+        let core = Core::new(2);
+        core.world.run_until(async {
+            core.log.room(4096, Urgency::Data).await.unwrap();
+            let before = core.disk.flushes();
+            let position =
+                core.log.reserve(&[1; 4096], Urgency::Data).unwrap().commit(fields(RecordKind::Data, 1), stable);
+            core.world.sleep(Duration::from_millis(1)).await;
+            core.log.flush_to(position).await.unwrap();
+            assert_eq!(core.disk.flushes() - before, flushes, "{stable:?}");
+            assert_eq!(core.log.durable(), position);
+        });
+    }
 }
 
 #[test]
@@ -478,7 +496,7 @@ fn short_waits_are_told_before_anything_is_copied_and_long_ones_are_not() {
             }
             match core.log.reserve(&payload(bytes, part), Urgency::Data) {
                 Ok(reservation) => {
-                    reservation.commit(fields(RecordKind::Data, bytes + 1));
+                    reservation.commit(fields(RecordKind::Data, bytes + 1), Stable::Later);
                 }
                 Err(refused) => break assert_eq!(refused, Refused::Later),
             }
@@ -497,7 +515,7 @@ fn bytes_not_yet_written_are_bounded() {
         core.log.room(1 << 20, Urgency::Data).await.unwrap();
         let mut taken = 0;
         while let Ok(reservation) = core.log.reserve(&payload(1, 1 << 20), Urgency::Data) {
-            reservation.commit(fields(RecordKind::Data, 1));
+            reservation.commit(fields(RecordKind::Data, 1), Stable::Later);
             taken += 1;
         }
         assert_eq!(taken, 3, "4 MiB less the headers");

@@ -15,6 +15,7 @@ use crate::ledger::command::{Done, Job, SegmentInfo};
 use crate::live::Stamp;
 use crate::status::Status;
 use cache::block::{Arena, Blank, CHUNK_BLOCKS, CHUNK_BYTES, Piece};
+use cache::disk::Stable;
 use cache::extent::{BLOCK_BYTES, Extent, Place, SegmentId};
 use cache::frame::{Frame, Record, RecordKind};
 use cache::log::{RecordFields, Refused, Urgency};
@@ -350,7 +351,7 @@ pub(super) fn append_move(
         }
         let (lsn, place) = (fs.shared.lsn(), reservation.place());
         let now = entry.attr().mtime;
-        let position = reservation.commit(RecordFields {
+        let record = RecordFields {
             ino: id.ino.0,
             generation: id.generation,
             lsn,
@@ -359,7 +360,8 @@ pub(super) fn append_move(
             kind: RecordKind::Move,
             clears_setid: false,
             aux: extent.version,
-        });
+        };
+        let position = reservation.commit(record, Stable::Later);
         let stamp = Stamp { lsn, now, core: fs.core, position: position.0, clears_setid: false };
         entry.live_mut().0.moved(offset, Extent { place, lsn, ..extent }, stamp);
         true

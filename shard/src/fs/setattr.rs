@@ -11,6 +11,7 @@ use crate::inode::{FileId, Inode, later};
 use crate::ledger::command::{Answer, Ask, Done, Job, ReplayKey, SetAttr, SetTime, Verb};
 use crate::live::Stamp;
 use crate::status::Status;
+use cache::disk::Stable;
 use cache::frame::RecordKind;
 use cache::log::{Position, Refused, Urgency};
 use cache::world::Time;
@@ -151,7 +152,7 @@ fn append(fs: &Fs, want: &Want) -> Appended {
             position: reservation.position().0,
             clears_setid: write::clears_setid(&before, &want.cred),
         };
-        let position = reservation.commit(write::fields(want.id, want.size, RecordKind::Truncate, &stamp));
+        let position = reservation.commit(write::fields(want.id, want.size, RecordKind::Truncate, &stamp), Stable::Now);
         let (live, inode) = entry.live_mut();
         live.truncate(inode, want.size, stamp);
         Ok((before, entry.attr(), position))

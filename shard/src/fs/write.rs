@@ -9,6 +9,7 @@ use crate::cred::Cred;
 use crate::inode::{FileId, Inode, Kind, SETGID, SETUID, later};
 use crate::live::Stamp;
 use crate::status::Status;
+use cache::disk::Stable;
 use cache::frame::{PAYLOAD_MAX, RecordKind};
 use cache::log::{Position, RecordFields, Refused, Urgency};
 use std::rc::Rc;
@@ -114,7 +115,8 @@ fn append(fs: &Fs, want: &Want, payload: &[u8]) -> Result<(WriteDone, Option<Pos
             clears_setid: clears_setid(&before, &want.cred),
         };
         // First the record, which makes the bytes readable, then the extent, which shows them.
-        let position = reservation.commit(fields(want.id, want.offset, RecordKind::Data, &stamp));
+        let record = fields(want.id, want.offset, RecordKind::Data, &stamp);
+        let position = reservation.commit(record, want.stability.of_frame());
         let (live, inode) = entry.live_mut();
         live.write(inode, want.offset, payload.len() as u64, place, stamp);
         Ok::<_, Status>((before, entry.attr(), position))
@@ -123,6 +125,13 @@ fn append(fs: &Fs, want: &Want, payload: &[u8]) -> Result<(WriteDone, Option<Pos
     fs.stats.written_bytes.set(fs.stats.written_bytes.get() + payload.len() as u64);
     let done = want.done(fs, before, after, payload.len() as u32);
     Ok((done, (want.stability != Stability::Unstable).then_some(position)))
+}
+
+impl Stability {
+    /// How the frame of the record is written.
+    fn of_frame(self) -> Stable {
+        if self == Stability::Unstable { Stable::Later } else { Stable::Now }
+    }
 }
 
 impl Want {
