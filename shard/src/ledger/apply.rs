@@ -154,9 +154,7 @@ impl Ledger {
         set(&gauges.slots_made, u64::from(self.meta.slots_made));
         set(&gauges.reserve_segments, u64::from(self.options.reserve_segments));
         set(&gauges.disk_reserve_bytes, data_reserve(&self.options));
-        if let Ok(bytes) = self.store.tables().env().real_disk_size() {
-            set(&gauges.ledger_bytes, bytes);
-        }
+        set(&gauges.ledger_bytes, self.store.tables().file_bytes());
         gauges.commits.fetch_add(1, Ordering::Relaxed);
         set(&self.shared.live_bytes, self.segments.live_bytes());
         let slots_max = self.options.capacity_bytes / self.options.segment_bytes.max(1);

@@ -325,7 +325,7 @@ impl<'l> Batch<'l> {
             return Ok(space);
         }
         let disk_free = disk_free(self.store).map_err(|_| Fault::Refused(Status::Io))?;
-        let ledger_bytes = self.store.tables().env().real_disk_size()?;
+        let ledger_bytes = self.store.tables().file_bytes();
         let mut free = disk_free;
         if free < self.options.reserve_bytes {
             // Pages that the ledger has freed are as good as free space of the disk.

@@ -9,6 +9,7 @@
 //! map). Nothing of ours can catch the latter.
 
 use super::record::Table;
+use super::root::PAGE_BYTES;
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, RoTxn, WithoutTls};
 use std::path::Path;
@@ -75,6 +76,13 @@ impl Tables {
     /// The environment.
     pub fn env(&self) -> &Env<WithoutTls> {
         &self.env
+    }
+
+    /// Bytes of LMDB's file up to its last page in use. It asks the file nothing: a file whose times are
+    /// looked at gets new ones with its next write, which the next flush of a neighbour may have to carry
+    /// to the disk.
+    pub fn file_bytes(&self) -> u64 {
+        (self.env.info().last_page_number as u64 + 1) * PAGE_BYTES as u64
     }
 
     /// One of its tables.

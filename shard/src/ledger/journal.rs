@@ -310,8 +310,9 @@ fn paths(directory: &Path) -> [PathBuf; 2] {
 
 /// The two files, within the ledger's directory.
 pub const FILES: [&str; 2] = ["journal.0", "journal.1"];
-/// Bytes of each file by default: hundreds of the largest usual batches.
-pub const JOURNAL_BYTES: u64 = 8 << 20;
+/// Bytes of each file by default: what a second brings, so that a full file does not make checkpoints
+/// more frequent than time does, and a start has less than a second of replay.
+pub const JOURNAL_BYTES: u64 = 32 << 20;
 /// Bytes of a record before its redo list.
 pub const HEAD_BYTES: usize = 64;
 const CHECKSUM_AT: usize = 60;

@@ -39,8 +39,8 @@ pub struct Keeper {
     flight: Option<Flight>,
     /// LMDB's file, to read its meta pages.
     data: File,
-    /// Pages that LMDB has written, about, since the newest pin.
-    pages: u64,
+    /// Bytes of LMDB's file when the newest pin was taken.
+    bytes_pinned: u64,
     /// Tests: while it is set, writes to the journal fail.
     fault: Option<Arc<AtomicBool>>,
     runner: Runner,
@@ -81,6 +81,7 @@ impl Keeper {
         let Opened { directory, tables, roots, root, pin } = opened;
         let witness = options.witness.as_ref();
         let data = Media::observe(directory.join(DATA_FILE), witness)?;
+        let bytes_pinned = tables.file_bytes();
         Ok(Keeper {
             redo: Redo::default(),
             tables,
@@ -89,7 +90,7 @@ impl Keeper {
             disk: Some(Disk { data, roots, pin }),
             flight: None,
             data: File::open(directory.join(DATA_FILE))?,
-            pages: 0,
+            bytes_pinned,
             fault: options.fault.clone(),
             runner: if witness.is_some() { Runner::Ledger } else { Runner::Thread },
         })
@@ -106,7 +107,6 @@ impl Keeper {
         }
         self.journal.append(&self.redo, self.root_epoch)?;
         txn.commit()?;
-        self.pages += self.redo.pages();
         Ok(())
     }
 
@@ -114,10 +114,10 @@ impl Keeper {
     /// and waits for one that is late.
     pub(super) fn tend(&mut self) -> Result<(), Fault> {
         self.poll()?;
-        if self.pages > 2 * PAGES_MAX {
+        if self.growth() > 2 * GROWTH_MAX {
             self.wait()?;
         }
-        if self.flight.is_none() && (self.pages > PAGES_MAX || self.journal.is_half_full()) {
+        if self.flight.is_none() && (self.growth() > GROWTH_MAX || self.journal.is_half_full()) {
             self.begin()?;
         }
         Ok(())
@@ -143,6 +143,11 @@ impl Keeper {
         self.journal.has_records()
     }
 
+    /// By how much LMDB's file has grown since the newest pin, because freed pages could not be used.
+    fn growth(&self) -> u64 {
+        self.tables.file_bytes().saturating_sub(self.bytes_pinned)
+    }
+
     /// Begins a checkpoint of the newest tree. None runs.
     fn begin(&mut self) -> Result<(), Fault> {
         let next = self.tables.snapshot()?;
@@ -150,7 +155,7 @@ impl Keeper {
         let from = self.journal.turn()?;
         let disk = self.disk.take().expect("no other checkpoint runs");
         let task = Task { disk, next, root: Root { from, tree } };
-        self.pages = 0;
+        self.bytes_pinned = self.tables.file_bytes();
         self.flight = Some(match self.runner {
             Runner::Ledger => Flight::Inline { task: Box::new(task), is_synced: false },
             Runner::Thread => {
@@ -244,5 +249,5 @@ pub(super) struct Opened<'a> {
 
 /// LMDB's file, within the ledger's directory.
 pub const DATA_FILE: &str = "data.mdb";
-/// Pages that LMDB writes, about, before a checkpoint lets it use again what it has freed: 32 MiB.
-const PAGES_MAX: u64 = 8192;
+/// Bytes by which LMDB's file grows before a checkpoint lets it use again what it has freed.
+const GROWTH_MAX: u64 = 32 << 20;

@@ -171,7 +171,8 @@ const VERSION: u16 = 1;
 // LMDB 0.9, on a machine with 64 bits: a page's head is its number (u64), two bytes, flags (u16) and
 // four bytes; a meta page goes on with magic, version, address, length of the map, the two trees'
 // records (48 bytes each; the first begins with the size of a page), last page and transaction.
-const PAGE_BYTES: usize = 4096;
+/// Bytes of a page of LMDB.
+pub(super) const PAGE_BYTES: usize = 4096;
 const PAGE_HEAD_BYTES: usize = 16;
 const PAGE_IS_META: u16 = 0x08;
 const META_MAGIC: u32 = 0xbeef_c0de;
