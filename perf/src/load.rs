@@ -180,7 +180,7 @@ type Connection = (Outbox, Inbox);
 
 /// One connection's life.
 fn drive(shared: &Shared, lane: Lane<'_>) -> Outcome<(Measured, Connection)> {
-    let prepared = prepare(shared);
+    let prepared = prepare(shared, lane.role);
     shared.start.wait();
     let (mut out, mut inbox) = prepared?;
     let counts_from = Instant::now() + shared.setting.warm_up;
@@ -228,11 +228,18 @@ fn drive(shared: &Shared, lane: Lane<'_>) -> Outcome<(Measured, Connection)> {
     }
 }
 
-fn prepare(shared: &Shared) -> Outcome<Connection> {
+/// The lowest priority there is.
+const NICE_MAX: i32 = 19;
+
+fn prepare(shared: &Shared, role: Role) -> Outcome<Connection> {
     if let Some(id) = shared.setting.client_core
         && !core_affinity::set_for_current(core_affinity::CoreId { id })
     {
         return Err(Failure::Said(format!("the client can't be pinned to core {id}")));
+    }
+    if role == Role::Background {
+        // What is measured must not wait for this thread on the client's own core.
+        rustix::process::nice(NICE_MAX)?;
     }
     let stream = pipe::connect(shared.setting.server)?;
     let inbox = Inbox::new(stream.try_clone()?);
