@@ -12,8 +12,9 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 
 use parking_lot::Mutex;
 
@@ -30,9 +31,10 @@ pub const IOVECS_MAX: usize = 1024;
 /// their turn.
 pub const SEND_BYTES: usize = 1 << 20;
 
-/// A fixed budget of chunk memory. Memory is taken from the system when it is first needed, in slabs
-/// that the kernel can back by huge pages; it is kept as long as the arena or one of its chunks
-/// lives, and used again last in, first out.
+/// A fixed budget of chunk memory: one range of addresses, cut into slabs that the kernel can back by
+/// huge pages, and those into chunks. The kernel gives memory to a slab when it is first touched, and
+/// takes its time; where somebody calls [`Arena::prepare`], some were touched before they are needed.
+/// Memory is kept as long as the arena or one of its chunks lives, and used again last in, first out.
 #[derive(Clone)]
 pub struct Arena {
     shared: Arc<ArenaShared>,
@@ -40,24 +42,38 @@ pub struct Arena {
 
 struct ArenaShared {
     stock: Mutex<Stock>,
+    region: Region,
     chunks_max: usize,
+    /// Woken whenever a slab was begun.
+    preparer: OnceLock<Thread>,
 }
 
 /// What an arena has.
 #[derive(Default)]
 struct Stock {
     free: Vec<Memory>,
-    slabs: Vec<Slab>,
+    /// What chunks are cut from.
+    slab: Slab,
+    /// Slabs that were touched, and not begun yet.
+    ready: Vec<Slab>,
+    /// Chunks that belong to a slab: the region behind them is untouched.
+    claimed: usize,
     /// Chunks cut from slabs so far.
     made: usize,
 }
 
-/// Memory as it comes from the system: up to 32 chunks.
-struct Slab {
+/// The memory of an arena.
+struct Region {
     start: NonNull<u8>,
     layout: Layout,
-    /// Chunks cut from it so far.
-    cut: usize,
+}
+
+/// Up to 32 chunks of the region that were not used yet. Whoever holds it owns them alone.
+#[derive(Default)]
+struct Slab {
+    first: usize,
+    count: usize,
+    is_zeroed: bool,
 }
 
 /// A chunk's bytes; whoever holds it owns them alone. They live as long as the arena's shared part,
@@ -103,23 +119,52 @@ impl Arena {
     /// An arena that never holds more than `budget_bytes`, rounded down to chunks.
     pub fn new(budget_bytes: usize) -> Arena {
         let chunks_max = budget_bytes / CHUNK_BYTES;
-        Arena { shared: Arc::new(ArenaShared { stock: Mutex::default(), chunks_max }) }
+        let region = Region::new(chunks_max);
+        let shared = ArenaShared { stock: Mutex::default(), region, chunks_max, preparer: OnceLock::new() };
+        Arena { shared: Arc::new(shared) }
     }
 
     /// A chunk to fill; `None` when the budget is spent. Its bytes are whatever was there before.
     pub fn take(&self) -> Option<Blank> {
         let mut stock = self.shared.stock.lock();
-        let memory = match stock.free.pop() {
+        let kept = stock.free.pop();
+        let begins = kept.is_none() && stock.slab.count == 0;
+        let memory = match kept {
             Some(memory) => memory,
-            None => stock.cut(self.shared.chunks_max)?,
+            None => stock.cut(&self.shared.region, self.shared.chunks_max)?,
         };
         drop(stock);
+        if begins && let Some(preparer) = self.shared.preparer.get() {
+            preparer.unpark();
+        }
         Some(Blank { memory: Some(memory), arena: self.shared.clone() })
+    }
+
+    /// Makes one slab ready for [`Arena::take`], if one more should be: an eighth of the budget in any case,
+    /// and as many as were used so far. So what is idle takes little, and what is busy soon has all.
+    /// Answers whether there was anything to do; if not, wait for [`Arena::wake_to_prepare`].
+    pub fn prepare(&self) -> bool {
+        let Some(mut slab) = self.shared.stock.lock().claim_ahead(self.shared.chunks_max) else { return false };
+        slab.zero(&self.shared.region);
+        self.shared.stock.lock().ready.push(slab);
+        true
+    }
+
+    /// Unparks `preparer` whenever there may be something to prepare. One thread in an arena's life.
+    pub fn wake_to_prepare(&self, preparer: Thread) {
+        let is_first = self.shared.preparer.set(preparer).is_ok();
+        assert!(is_first, "one thread prepares an arena");
     }
 
     /// Chunks taken from the system so far.
     pub fn chunks_made(&self) -> usize {
         self.shared.stock.lock().made
+    }
+
+    /// Bytes that are ready and were not used yet.
+    pub fn bytes_ready(&self) -> usize {
+        let stock = self.shared.stock.lock();
+        stock.ready.iter().map(|slab| slab.count * CHUNK_BYTES).sum()
     }
 
     /// Chunks of the budget.
@@ -129,28 +174,39 @@ impl Arena {
 }
 
 impl Stock {
-    /// A chunk that was never used, if the budget allows one more.
-    fn cut(&mut self, chunks_max: usize) -> Option<Memory> {
-        let left = chunks_max - self.made;
-        if left == 0 {
-            return None;
-        }
-        if self.slabs.last().is_none_or(Slab::is_used_up) {
-            self.slabs.push(Slab::new(left.min(SLAB_CHUNKS)));
+    /// A chunk that was never used, if the budget allows one more: of a slab that is ready, if there is one.
+    fn cut(&mut self, region: &Region, chunks_max: usize) -> Option<Memory> {
+        if self.slab.count == 0 {
+            self.slab = self.ready.pop().or_else(|| self.claim(chunks_max))?;
         }
         self.made += 1;
-        let slab = self.slabs.last_mut().expect("one was just pushed where none had room");
-        Some(slab.cut())
+        Some(self.slab.cut(region))
+    }
+
+    /// A slab to make ready, if there are too few.
+    fn claim_ahead(&mut self, chunks_max: usize) -> Option<Slab> {
+        let wanted = self.made.max(chunks_max / READY_SHARE).div_ceil(SLAB_CHUNKS);
+        if self.ready.len() < wanted { self.claim(chunks_max) } else { None }
+    }
+
+    /// The next untouched slab.
+    fn claim(&mut self, chunks_max: usize) -> Option<Slab> {
+        let count = SLAB_CHUNKS.min(chunks_max - self.claimed);
+        let slab = Slab { first: self.claimed, count, is_zeroed: false };
+        self.claimed += count;
+        (count > 0).then_some(slab)
     }
 }
 
 /// Chunks of a full slab: a huge page.
 const SLAB_CHUNKS: usize = 32;
+/// This part of the budget is ready before anything is used.
+const READY_SHARE: usize = 8;
 
-impl Slab {
-    fn new(chunks: usize) -> Slab {
-        let bytes = chunks * CHUNK_BYTES;
-        let align = if chunks == SLAB_CHUNKS { bytes } else { BLOCK_BYTES };
+impl Region {
+    fn new(chunks: usize) -> Region {
+        let bytes = chunks.max(1) * CHUNK_BYTES;
+        let align = if chunks >= SLAB_CHUNKS { SLAB_CHUNKS * CHUNK_BYTES } else { BLOCK_BYTES };
         let layout = Layout::from_size_align(bytes, align).expect("a power of two, and far from overflow");
         // SAFETY: the layout has a size above 0.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
@@ -159,37 +215,53 @@ impl Slab {
         unsafe {
             libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
         }
-        Slab { start, layout, cut: 0 }
+        Region { start, layout }
     }
 
-    fn is_used_up(&self) -> bool {
-        self.cut == self.layout.size() / CHUNK_BYTES
+    /// Where `count` chunks from `first` on begin.
+    fn chunks(&self, first: usize, count: usize) -> NonNull<u8> {
+        assert!((first + count) * CHUNK_BYTES <= self.layout.size());
+        // SAFETY: the place lies inside the region, or at its end.
+        unsafe { self.start.add(first * CHUNK_BYTES) }
+    }
+}
+
+impl Slab {
+    /// Zeroes all of it, which makes the kernel give it memory.
+    fn zero(&mut self, region: &Region) {
+        let start = region.chunks(self.first, self.count);
+        // SAFETY: these chunks lie inside the region, and nobody but this slab has them.
+        unsafe { start.write_bytes(0, self.count * CHUNK_BYTES) }
+        self.is_zeroed = true;
     }
 
-    /// The next chunk, zeroed: a chunk's bytes are initialised for as long as it lives.
-    fn cut(&mut self) -> Memory {
-        assert!(!self.is_used_up());
-        // SAFETY: the chunk lies inside the slab, and nobody has it yet.
-        let start = unsafe {
-            let start = self.start.add(self.cut * CHUNK_BYTES);
-            start.write_bytes(0, CHUNK_BYTES);
-            start
-        };
-        self.cut += 1;
+    /// Its next chunk, zeroed: a chunk's bytes are initialised for as long as it lives.
+    fn cut(&mut self, region: &Region) -> Memory {
+        assert!(self.count > 0);
+        let start = region.chunks(self.first, 1);
+        if !self.is_zeroed {
+            // SAFETY: the chunk lies inside the region, and nobody but this slab has it.
+            unsafe { start.write_bytes(0, CHUNK_BYTES) }
+        }
+        self.first += 1;
+        self.count -= 1;
         Memory { start }
     }
 }
 
-impl Drop for Slab {
+impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: it came from `alloc` with this layout. Slabs are dropped with the arena's shared
-        // part only, which every chunk keeps alive.
+        // SAFETY: it came from `alloc` with this layout. It is dropped with the arena's shared part only,
+        // which every chunk, and whoever prepares a slab, keeps alive.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
 
-// SAFETY: a Slab owns its memory; the pointer is not tied to a thread.
-unsafe impl Send for Slab {}
+// SAFETY: a Region owns its memory; the pointer is not tied to a thread.
+unsafe impl Send for Region {}
+// SAFETY: a shared Region gives out nothing but addresses. Who may read or write there is decided by
+// slabs and memories, each of which is the only one for its chunks.
+unsafe impl Sync for Region {}
 // SAFETY: a Memory owns its bytes alone; the pointer is not tied to a thread.
 unsafe impl Send for Memory {}
 // SAFETY: a shared Memory gives out nothing but its address. The types around it decide who may
@@ -645,6 +717,52 @@ mod tests {
         for (index, chunk) in chunks.iter().enumerate() {
             assert_eq!([chunk.bytes()[0], chunk.bytes()[CHUNK_BYTES - 1]], [index as u8; 2]);
         }
+    }
+
+    #[test]
+    fn slabs_are_ready_before_they_are_needed_and_twice_as_many_as_were_used() {
+        let arena = Arena::new((16 * SLAB_CHUNKS + 1) * CHUNK_BYTES);
+        let ready = || arena.bytes_ready() / (SLAB_CHUNKS * CHUNK_BYTES);
+        let prepare = || std::iter::from_fn(|| arena.prepare().then_some(())).count();
+        let take = |slabs: usize| (0..slabs * SLAB_CHUNKS).filter_map(|_| arena.take()).collect::<Vec<Blank>>();
+        assert_eq!((prepare(), ready(), arena.chunks_made()), (2, 2, 0));
+        let mut chunks = take(2);
+        assert_eq!((ready(), prepare(), ready()), (0, 2, 2));
+        chunks.extend(take(4));
+        assert_eq!((ready(), prepare(), ready()), (0, 6, 6));
+        chunks.extend(take(100));
+        assert_eq!((chunks.len(), ready(), prepare()), (arena.chunks_max(), 0, 0));
+        let mut starts: Vec<usize> = chunks.iter().map(|chunk| chunk.start().addr()).collect();
+        starts.sort_unstable();
+        assert!(starts.windows(2).all(|pair| pair[0] + CHUNK_BYTES == pair[1]), "each chunk is given once");
+        assert!(chunks.iter().all(|chunk| chunk.bytes().iter().all(|&byte| byte == 0)));
+    }
+
+    #[test]
+    fn what_is_not_ready_is_taken_untouched_while_another_thread_prepares() {
+        let arena = Arena::new(24 * SLAB_CHUNKS * CHUNK_BYTES);
+        let preparing = arena.clone();
+        let (woken, wakes) = std::sync::mpsc::channel();
+        let preparer = std::thread::spawn(move || {
+            preparing.wake_to_prepare(std::thread::current());
+            woken.send(()).unwrap();
+            while preparing.shared.stock.lock().claimed < preparing.chunks_max() {
+                if !preparing.prepare() {
+                    std::thread::park();
+                }
+            }
+        });
+        wakes.recv().unwrap();
+        let mut chunks = Vec::new();
+        while chunks.len() < arena.chunks_max() {
+            // At the very end the last slab may still be in the other thread's hands.
+            let Some(mut chunk) = arena.take() else { continue };
+            assert!(chunk.bytes().iter().all(|&byte| byte == 0));
+            chunk.bytes_mut().fill(0xee);
+            chunks.push(chunk);
+        }
+        preparer.join().unwrap();
+        assert!(chunks.iter().all(|chunk| chunk.bytes().iter().all(|&byte| byte == 0xee)));
     }
 
     #[test]

@@ -205,10 +205,15 @@ impl Hasher for KeyHasher {
 impl BlockCache {
     /// A core's cache with a budget of memory, at least [`BUDGET_BYTES_MIN`] outside of tests.
     pub fn new(directory: Arc<Directory>, world: Rc<dyn World>, budget_bytes: usize) -> Rc<BlockCache> {
+        BlockCache::over(directory, world, Arena::new(budget_bytes))
+    }
+
+    /// The same over an arena that somebody else prepares.
+    pub fn over(directory: Arc<Directory>, world: Rc<dyn World>, arena: Arena) -> Rc<BlockCache> {
         Rc::new(BlockCache {
             directory,
             world,
-            arena: Arena::new(budget_bytes),
+            arena,
             clock: RefCell::default(),
             fills: RefCell::default(),
             counters: Cell::default(),

@@ -19,6 +19,7 @@ use crate::mount::MountList;
 use crate::policy::{ExportsCell, ExportsView};
 use crate::stats::{Snapshot, Stats, StoreSnapshot};
 use crate::status::Status;
+use cache::block::Arena;
 use cache::disk::{Disk, Ring, RingDisk};
 use cache::table::{BlockCache, Directory};
 use cache::world::World;
@@ -60,7 +61,8 @@ pub(crate) struct Plan {
     pub(crate) handles: HandleKey,
     pub(crate) seeds: Vec<Seed>,
     pub(crate) directory: Arc<Directory>,
-    pub(crate) cache_bytes: usize,
+    /// Memory of its block cache.
+    pub(crate) arena: Arena,
     pub(crate) drain: Duration,
 }
 
@@ -433,7 +435,7 @@ async fn live(plan: Plan, started: &SyncSender<io::Result<()>>) -> io::Result<()
 pub(crate) fn build(plan: Plan, world: Rc<dyn World>, disk: impl Fn(&Seed) -> Rc<dyn Disk>) -> Rc<Core> {
     let mailbox = plan.mailboxes[usize::from(plan.index)].clone();
     let peers = Rc::new(Peers::new(plan.index, plan.mailboxes, world.clone()));
-    let cache = BlockCache::new(plan.directory, world.clone(), plan.cache_bytes);
+    let cache = BlockCache::over(plan.directory, world.clone(), plan.arena);
     let mut shares = Vec::new();
     for seed in plan.seeds {
         let (id, disk) = (seed.shared.id, disk(&seed));

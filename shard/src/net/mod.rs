@@ -12,6 +12,7 @@ pub(crate) mod gate;
 pub mod handle;
 pub(crate) mod mailbox;
 mod peers;
+mod prepare;
 pub mod reply;
 pub mod server;
 pub(crate) mod socket;

@@ -8,11 +8,13 @@ use super::accept::{Acceptor, Place, Quota, Refusals};
 use super::core::{self, Letter, Limits, Plan};
 use super::handle::HandleKey;
 use super::mailbox::{LETTERS_MAX, Mailbox, ring};
+use super::prepare::Preparer;
 use crate::fs::Filesystem;
 use crate::mount::MountList;
 use crate::policy::ExportsCell;
 use crate::stats::Snapshot;
 use crate::status::Status;
+use cache::block::Arena;
 use cache::table::Directory;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
@@ -52,6 +54,7 @@ pub struct Config {
 /// A running server. Dropped without [`Server::stop`] it leaves its threads to the process's end.
 pub struct Server {
     cores: Vec<CoreHandle>,
+    preparer: Preparer,
     filesystems: Vec<Filesystem>,
     acceptors: Vec<AcceptorHandle>,
     quota: Quota,
@@ -85,6 +88,7 @@ impl Server {
         let mounts = Arc::new(MountList::default());
         let directory = Directory::new();
         let handles = HandleKey::new(&config.secret);
+        let arenas: Vec<Arena> = (0..count).map(|_| Arena::new(config.cache_bytes / count)).collect();
         let mut cores = Vec::new();
         let mut starting = Vec::new();
         for (index, &processor) in config.processors.iter().enumerate() {
@@ -99,7 +103,7 @@ impl Server {
                 handles: handles.clone(),
                 seeds: config.filesystems.iter().map(|filesystem| filesystem.seed(index as u16)).collect(),
                 directory: directory.clone(),
-                cache_bytes: config.cache_bytes / count,
+                arena: arenas[index].clone(),
                 drain: config.drain,
             };
             let (started, start) = sync_channel(1);
@@ -108,10 +112,11 @@ impl Server {
             cores.push(CoreHandle { mailbox: mailboxes[index].clone(), load: Arc::default(), thread });
             starting.push(start);
         }
+        let preparer = Preparer::spawn(arenas)?;
         let quota = Quota { total_max: config.connections_max, client_max: config.connections_per_client_max };
         let (acceptors, refusals, addresses) = (Vec::new(), Arc::default(), Vec::new());
         let filesystems = config.filesystems;
-        let server = Server { cores, filesystems, acceptors, quota, refusals, mounts, addresses };
+        let server = Server { cores, preparer, filesystems, acceptors, quota, refusals, mounts, addresses };
         match starting.into_iter().try_for_each(|start: Receiver<io::Result<()>>| {
             start.recv().unwrap_or_else(|_| Err(io::Error::other("a core ended while it started")))
         }) {
@@ -201,6 +206,7 @@ impl Server {
         for core in self.cores {
             let _ = core.thread.join();
         }
+        self.preparer.stop();
         self.filesystems.into_iter().for_each(Filesystem::close);
         result
     }

@@ -21,6 +21,7 @@ use crate::net::core::{Core, Letter, Limits, Plan, build};
 use crate::net::handle::{HandleKey, Target};
 use crate::net::mailbox::Mailbox;
 use crate::policy::{Access, Export, Exports, ExportsCell, FilesystemId, Rule, Squash, Who};
+use cache::block::Arena;
 use cache::sim::{Effect, Rng, SimDisk, SimMachine, SimWorld};
 use cache::table::Directory;
 use cache::world::{Time, World};
@@ -231,7 +232,7 @@ fn cores(
             handles: HandleKey::new(&SECRET),
             seeds: vec![seed(index)],
             directory: directory.clone(),
-            cache_bytes: cache::table::BUDGET_BYTES_MIN,
+            arena: Arena::new(cache::table::BUDGET_BYTES_MIN),
             drain: Duration::from_secs(1),
         };
         let core = build(plan, Rc::new(machine.clone()), |_| disk.disk());
