@@ -2,6 +2,7 @@
 
 use crate::config::{Auto, Config, CoreList, MEMORY_BYTES_MIN, MIB, SocketArg};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use shard::memory;
 use shard::policy::Who;
 use std::fs;
 use std::io;
@@ -53,23 +54,8 @@ fn usable_cores() -> io::Result<CoreList> {
 pub(crate) fn memory_bytes(config: &Config) -> u64 {
     match config.server.memory {
         Auto::Given(size) => size.0,
-        Auto::Auto => (total_memory().unwrap_or(MEMORY_UNKNOWN) / MEMORY_SHARE).max(MEMORY_BYTES_MIN),
+        Auto::Auto => (memory::total_bytes().unwrap_or(MEMORY_UNKNOWN) / MEMORY_SHARE).max(MEMORY_BYTES_MIN),
     }
-}
-
-/// The machine's memory, or less where a control group limits the process.
-fn total_memory() -> Option<u64> {
-    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
-    let kib: u64 =
-        meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
-    Some(kib.saturating_mul(1024).min(group_limit().unwrap_or(u64::MAX)))
-}
-
-/// `memory.max` of the process's own control group (version 2).
-fn group_limit() -> Option<u64> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?.trim().parse().ok()
 }
 
 /// Fails where the kernel does not let this process use io_uring: the errors of its first use would not say so.

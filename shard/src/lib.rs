@@ -8,6 +8,7 @@ pub mod fs;
 pub mod inode;
 pub mod ledger;
 pub mod live;
+pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod nfs3;

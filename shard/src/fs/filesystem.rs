@@ -12,6 +12,7 @@ use crate::ledger::keeper::Keeper;
 use crate::ledger::port::Hub;
 use crate::ledger::store::{LedgerOptions, OpenError, RootDirectory, Store};
 use crate::ledger::thread::LedgerThread;
+use crate::ledger::warm;
 use crate::table::LockTable;
 use cache::disk::{Ring, RingDisk};
 use cache::table::Slots;
@@ -130,6 +131,7 @@ impl Filesystem {
     /// log, which takes time in proportion to what was written since the last checkpoint. `index`
     /// numbers it within this process.
     pub fn open(directory: &Path, index: u32, options: Options) -> Result<Filesystem, FilesystemError> {
+        warm::begin(&directory.join(LEDGER_DIRECTORY));
         let (store, keeper, id) = open_store(directory, &options)?;
         let (next_lsn, committed) = (store.next_lsn()?, store.committed()?);
         let ledger_options = options.ledger(id);

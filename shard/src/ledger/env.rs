@@ -103,13 +103,15 @@ fn open_env(directory: &Path, limits: Limits, access: Access) -> heed::Result<En
         .max_readers(limits.readers_max)
         .max_dbs(Table::ALL.len() as u32);
     let flags = match access {
-        Access::Write => EnvFlags::NO_SYNC,
+        Access::Write => EnvFlags::NO_SYNC | EnvFlags::NO_READ_AHEAD,
         Access::Inspect => EnvFlags::READ_ONLY,
     };
     // SAFETY: READ_ONLY only refuses write transactions. Under NO_SYNC the file is whole as long as
     // the machine runs, also when the process is killed; after a power cut its newest trees may be
     // torn, and LMDB must not see them: a start makes it begin with the tree of the newest root, all
-    // pages of which are durable and were not written since (`root.rs`, `keeper.rs`).
+    // pages of which are durable and were not written since (`root.rs`, `keeper.rs`). NO_READ_AHEAD is
+    // advice to the kernel about the map: a ledger larger than the memory reads a page for each that it
+    // wants, not its neighbours too. A tool reads all, in order.
     unsafe { options.flags(flags) };
     // SAFETY: the map must not be changed by anyone but LMDB. The pool's lock file keeps other
     // daemons out; LMDB's own lock keeps a tool's readers and the writer apart; nothing of ours

@@ -34,6 +34,7 @@ pub mod store;
 pub mod sweep;
 pub mod thread;
 pub mod verbs;
+pub mod warm;
 
 #[cfg(test)]
 mod tests;
