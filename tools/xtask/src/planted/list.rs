@@ -3,7 +3,7 @@
 //! ```text
 //! bug a-name-in-words
 //! about what it breaks, in a sentence
-//! tests shard:lib/verbs shard
+//! tests shard:lib/verbs shard:procedures
 //! file shard/src/live.rs
 //! <<<<
 //! the text before, as it stands in the file
@@ -13,7 +13,8 @@
 //! ```
 //!
 //! `tests` are run one after the other until one fails: those of a package; behind `:lib` only the unit tests of its
-//! library, which are built in half the time; behind `/` only those with this in their name.
+//! library, which are built in half the time; behind `:` and another word only those of that file in its `tests/`;
+//! behind `/` only those with this in their name. The fewer are named, the more a bug that is caught says of them.
 //!
 //! `file` and what follows may come several times. Lines with `#`, and empty ones, between the bugs are for readers.
 
@@ -32,8 +33,8 @@ pub(crate) struct Bug {
 /// Some tests.
 pub(crate) struct Tests {
     pub(crate) package: String,
-    /// Only those of the library itself.
-    pub(crate) is_unit: bool,
+    /// Only those of one program.
+    pub(crate) program: Option<Program>,
     /// Only those with this in their name.
     pub(crate) part: Option<String>,
 }
@@ -41,8 +42,27 @@ pub(crate) struct Tests {
 impl Tests {
     fn parse(word: &str) -> Tests {
         let (place, part) = word.split_once('/').map_or((word, None), |(place, part)| (place, Some(part.to_owned())));
-        let unit = place.strip_suffix(":lib");
-        Tests { package: unit.unwrap_or(place).to_owned(), is_unit: unit.is_some(), part }
+        let (package, program) = place.split_once(':').map_or((place, None), |(package, name)| (package, Some(name)));
+        let program = program.map(|name| if name == "lib" { Program::Library } else { Program::Test(name.to_owned()) });
+        Tests { package: package.to_owned(), program, part }
+    }
+}
+
+/// A program of tests.
+pub(crate) enum Program {
+    /// The library's unit tests.
+    Library,
+    /// A file of `tests/`.
+    Test(String),
+}
+
+impl Program {
+    /// How nextest is told to build and run nothing else.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        match self {
+            Program::Library => vec!["--lib".to_owned()],
+            Program::Test(name) => vec!["--test".to_owned(), name.clone()],
+        }
     }
 }
 

@@ -103,4 +103,4 @@ fn source_files(root: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files.filter(|file| root.join(file).is_file()).collect())
 }
 
-const TIME_LIMIT: &str = "[profile.default]\nslow-timeout = { period = \"60s\", terminate-after = 10 }\n";
+const TIME_LIMIT: &str = "[profile.default]\nslow-timeout = { period = \"60s\", terminate-after = 4 }\n";
