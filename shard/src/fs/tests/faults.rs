@@ -73,6 +73,7 @@ fn a_failed_commit_of_the_ledger_stops_every_change() {
         assert_eq!(remove(&rig.fs[0], "file").await.unwrap_err(), Status::Io);
         assert_ne!(rig.shared.verifier(), verifier);
         assert_eq!(put(&rig.fs[1], id, 0, &[2], Stability::Unstable).await.unwrap_err(), Status::ReadOnly);
+        assert_eq!(sync(&rig.fs[1], id).await.unwrap_err(), Status::Io, "though nothing is left to wait for");
         assert!(all(&rig.fs[0], id).await.unwrap() == [1; 100]);
     });
     rig.fault.store(false, std::sync::atomic::Ordering::Relaxed);
