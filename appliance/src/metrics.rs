@@ -123,6 +123,11 @@ fn counted(observed: &Observed) -> Vec<MetricFamily> {
         per_store("basalt_store_read_corrupt_total", "Reads that met damaged data.", |it| it.corrupt),
         per_store("basalt_store_checkpoints_total", "Checkpoints of the log into the ledger.", |it| it.checkpoints),
         per_store("basalt_store_moved_bytes_total", "Bytes moved to give segments back.", |it| it.moved_bytes),
+        per_store(
+            "basalt_store_unreadable_segments_total",
+            "Segments that could not be read, and so not be given back.",
+            |it| it.unreadable_segments,
+        ),
         per_store("basalt_log_records_total", "Records of the log.", |it| it.log.records),
         per_store("basalt_log_payload_bytes_total", "Bytes of data in them.", |it| it.log.payload_bytes),
         per_store("basalt_log_frames_total", "Frames written to the log.", |it| it.log.frames),

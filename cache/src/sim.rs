@@ -362,6 +362,8 @@ struct Platter {
     write_count: u64,
     completion_count: u64,
     delay_us_max: u64,
+    /// No read of this slot succeeds.
+    unreadable: Option<u32>,
     /// The number of a read, and what becomes of its bytes.
     distortion: Option<(u64, Distortion)>,
     watch: Option<Watch>,
@@ -451,6 +453,7 @@ impl SimDisk {
             write_count: 0,
             completion_count: 0,
             delay_us_max: 500,
+            unreadable: None,
             distortion: None,
             watch: None,
             lies: false,
@@ -555,6 +558,11 @@ impl SimDisk {
     /// The `count`th read from now on fails.
     pub fn fail_nth_read(&self, count: u64) {
         self.platter.borrow_mut().read_fault.left = count;
+    }
+
+    /// From now on no read of this slot succeeds.
+    pub fn fail_reads_of(&self, slot: u32) {
+        self.platter.borrow_mut().unreadable = Some(slot);
     }
 
     /// The `count`th flush from now on fails; what it would have covered is never durable for sure.
@@ -690,7 +698,8 @@ impl Disk for SimDisk {
             disk.delay().await;
             let mut platter = disk.platter.borrow_mut();
             platter.reads += 1;
-            Fault::check(platter.read_fault.strikes())?;
+            let fails = platter.read_fault.strikes() || platter.unreadable == Some(slot);
+            Fault::check(fails)?;
             let slot = platter.slots.get(&slot).ok_or(io::ErrorKind::NotFound)?;
             for (index, block) in blank.bytes_mut().chunks_exact_mut(BLOCK_BYTES).enumerate() {
                 match slot.seen.get(&(offset / BLOCK_BYTES as u64 + index as u64)) {

@@ -239,6 +239,8 @@ pub struct StoreSnapshot {
     pub checkpoints: u64,
     /// Bytes moved by the cleaner.
     pub moved_bytes: u64,
+    /// Segments that the cleaner could not read.
+    pub unreadable_segments: u64,
     /// Reads of bytes or extents that turned out to be damaged.
     pub corrupt: u64,
     /// Of the core's log.
@@ -255,6 +257,7 @@ impl StoreSnapshot {
             read_misses: fs.stats.read_misses.get(),
             checkpoints: fs.stats.checkpoints.get(),
             moved_bytes: fs.stats.moved_bytes.get(),
+            unreadable_segments: fs.stats.unreadable_segments.get(),
             corrupt: fs.stats.corrupt.get(),
             log: fs.log.counters(),
         }
@@ -266,6 +269,7 @@ impl StoreSnapshot {
         self.read_misses += other.read_misses;
         self.checkpoints += other.checkpoints;
         self.moved_bytes += other.moved_bytes;
+        self.unreadable_segments += other.unreadable_segments;
         self.corrupt += other.corrupt;
         self.log.records += other.log.records;
         self.log.payload_bytes += other.log.payload_bytes;

@@ -41,7 +41,8 @@ pub(super) struct State {
     passed: Signal,
     /// When the last pass that was asked for gained nothing, and what those who waited are told.
     in_vain: Cell<Option<(Duration, Status)>>,
-    /// Segments that kept all their live bytes though they were cleaned.
+    /// Segments that kept all their live bytes though they were cleaned, or could not be read: left alone until
+    /// nothing in them is live, or the next start.
     stubborn: RefCell<HashSet<SegmentId>>,
 }
 
@@ -115,17 +116,20 @@ async fn pass(fs: &Rc<Fs>, before: Option<&[SegmentInfo]>) -> Result<bool, Statu
     if is_done()? {
         return Ok(true);
     }
-    for victim in victims(fs, is_wanted)? {
-        if fs.stopping.get() {
-            break;
-        }
-        clean(fs, victim.id, victim.slot).await?;
+    let mut chosen = victims(fs, is_wanted)?.into_iter();
+    while let Some(victim) = chosen.next().filter(|_| !fs.stopping.get()) {
+        let cleaned = clean(fs, victim.id, victim.slot).await?;
         checkpoint::fold_all(fs).await?;
-        if is_kept(fs, &victim)? {
+        let is_unreadable = cleaned == Cleaned::Unreadable;
+        if is_unreadable || is_kept(fs, &victim)? {
             fs.cleaner.stubborn.borrow_mut().insert(victim.id);
         }
         if is_done()? {
             return Ok(true);
+        }
+        if is_unreadable {
+            // Others have to give what was expected of it.
+            chosen = victims(fs, is_wanted)?.into_iter();
         }
     }
     Ok(false)
@@ -217,9 +221,18 @@ fn worthwhile(victims: &[SegmentInfo], segment_bytes: u64) -> usize {
     0
 }
 
-/// Moves what is live in a segment, frame by frame. A frame that cannot be read ends it: what lies
+/// How far a segment was cleaned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cleaned {
+    /// To the end of its frames.
+    Through,
+    /// To where the disk refused to read.
+    Unreadable,
+}
+
+/// Moves what is live in a segment, frame by frame. A frame that is damaged ends it: what lies
 /// behind stays where it is.
-pub(super) async fn clean(fs: &Rc<Fs>, segment: SegmentId, slot: u32) -> Result<(), Status> {
+pub(super) async fn clean(fs: &Rc<Fs>, segment: SegmentId, slot: u32) -> Result<Cleaned, Status> {
     let arena = Arena::new(CHUNK_BYTES);
     let mut chunk: Option<(u32, Blank)> = None;
     let mut block = 0_u32;
@@ -228,19 +241,21 @@ pub(super) async fn clean(fs: &Rc<Fs>, segment: SegmentId, slot: u32) -> Result<
         if chunk.as_ref().is_none_or(|(read, _)| *read != index) {
             let blank = chunk.take().map(|(_, blank)| blank).or_else(|| arena.take()).ok_or(Status::Delay)?;
             let offset = u64::from(index) * CHUNK_BYTES as u64;
-            let read = fs.volume.disk().read(slot, offset, blank).await.map_err(|_| Status::Io)?;
-            chunk = Some((index, read));
+            match fs.volume.disk().read(slot, offset, blank).await {
+                Ok(read) => chunk = Some((index, read)),
+                Err(error) => return Ok(unreadable(fs, segment, slot, &error)),
+            }
         }
-        let Some((_, bytes)) = &chunk else { return Ok(()) };
+        let Some((_, bytes)) = &chunk else { return Ok(Cleaned::Through) };
         let at = block as usize % CHUNK_BLOCKS * BLOCK_BYTES;
-        let Some(header_block) = bytes.bytes()[at..].first_chunk::<BLOCK_BYTES>() else { return Ok(()) };
-        let Ok(frame) = Frame::decode(header_block) else { return Ok(()) };
+        let Some(header_block) = bytes.bytes()[at..].first_chunk::<BLOCK_BYTES>() else { return Ok(Cleaned::Through) };
+        let Ok(frame) = Frame::decode(header_block) else { return Ok(Cleaned::Through) };
         if fs.stopping.get() {
-            return Ok(());
+            return Ok(Cleaned::Through);
         }
         let header = frame.header;
         if header.segment != segment || header.block != block || header.filesystem != fs.shared.identity {
-            return Ok(());
+            return Ok(Cleaned::Through);
         }
         let records: Vec<Record> = frame.records().filter(|record| record.bytes > 0).collect();
         for record in &records {
@@ -249,9 +264,16 @@ pub(super) async fn clean(fs: &Rc<Fs>, segment: SegmentId, slot: u32) -> Result<
         if fs.backlog.is_due() {
             checkpoint::fold_all(fs).await?;
         }
-        let Some(next) = block.checked_add(header.payload_blocks + 1) else { return Ok(()) };
+        let Some(next) = block.checked_add(header.payload_blocks + 1) else { return Ok(Cleaned::Through) };
         block = next;
     }
+}
+
+fn unreadable(fs: &Fs, segment: SegmentId, slot: u32, error: &std::io::Error) -> Cleaned {
+    let segment = segment.0;
+    tracing::error!(segment, slot, %error, "a segment cannot be read, and is not cleaned until the next start");
+    fs.stats.unreadable_segments.set(fs.stats.unreadable_segments.get() + 1);
+    Cleaned::Unreadable
 }
 
 /// Moves the extents whose bytes begin in this record. What is folded meanwhile, by whatever core, makes a

@@ -95,6 +95,8 @@ pub struct FsStats {
     pub checkpoints: Cell<u64>,
     /// Bytes moved by the cleaner.
     pub moved_bytes: Cell<u64>,
+    /// Segments that the cleaner could not read, and leaves alone.
+    pub unreadable_segments: Cell<u64>,
     /// Reads of bytes or extents that turned out to be damaged.
     pub corrupt: Cell<u64>,
 }

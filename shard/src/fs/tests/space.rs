@@ -1,12 +1,14 @@
 //! A full filesystem, and how it gets its space back.
 
 use super::model::payload;
-use super::rig::{Rig, SEGMENT_BYTES, all, create, cut, options, put, remove, sync};
+use super::rig::{Rig, SEGMENT_BYTES, all, create, cut, get, options, put, remove, sync};
 use super::seeds;
-use crate::fs::checkpoint;
 use crate::fs::write::Stability;
+use crate::fs::{Fs, checkpoint};
+use crate::ledger::command::SegmentInfo;
 use crate::status::Status;
 use cache::sim::Rng;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Bytes written at a time.
@@ -168,4 +170,48 @@ fn a_filesystem_full_of_live_data_says_so_and_does_not_clean_for_ever() {
         let wanted = fs.stats.moved_bytes.get() - moved;
         assert!(wanted < 4 * SEGMENT_BYTES, "{wanted} bytes were moved in vain");
     });
+}
+
+/// The emptiest of all, so that the cleaner takes it first.
+#[test]
+fn a_segment_that_cannot_be_read_does_not_keep_others_from_being_cleaned() {
+    let rig = Rig::new(3, options(1, 14 * SEGMENT_BYTES));
+    rig.world.run_until(async {
+        let fs = &rig.fs[0];
+        let (keep, gone) = (create(fs, "keep").await.unwrap(), create(fs, "gone").await.unwrap());
+        // A quarter of the first segment, half of the others.
+        let stays = |step: u64| step.is_multiple_of(if step * (STEP as u64) < SEGMENT_BYTES { 4 } else { 2 });
+        let steps = 9 * SEGMENT_BYTES / STEP as u64;
+        for step in 0..steps {
+            let id = if stays(step) { keep } else { gone };
+            put(fs, id, step * STEP as u64, &payload(step, STEP), Stability::Unstable).await.unwrap();
+        }
+        sync(fs, keep).await.unwrap();
+        let first = segment_in(fs, 0).await.unwrap().id;
+        rig.disk.fail_reads_of(0);
+        remove(fs, "gone").await.unwrap();
+        let more = create(fs, "more").await.unwrap();
+        for step in 0..5 * SEGMENT_BYTES / STEP as u64 {
+            put(fs, more, step * STEP as u64, &payload(step, STEP), Stability::Unstable).await.unwrap();
+        }
+        let bad = segment_in(fs, 0).await.unwrap();
+        assert!(bad.id == first, "what cannot be read stays where it is");
+        assert_eq!(fs.stats.unreadable_segments.get(), 1, "it is counted, and not tried again");
+        let mut lost = 0;
+        for step in (0..steps).filter(|&step| stays(step)) {
+            match get(fs, keep, step * STEP as u64, STEP).await {
+                Ok(bytes) => assert!(bytes == payload(step, STEP), "step {step}"),
+                Err(status) => lost += u64::from(status == Status::Io) * STEP as u64,
+            }
+        }
+        assert!(lost <= bad.live_bytes + STEP as u64, "{lost} bytes");
+    });
+    assert!(!rig.shared.is_poisoned());
+}
+
+async fn segment_in(fs: &Rc<Fs>, slot: u32) -> Option<SegmentInfo> {
+    checkpoint::fold_all(fs).await.unwrap();
+    let mut reader = fs.reader.borrow_mut();
+    reader.refresh().unwrap();
+    reader.segments().unwrap().into_iter().find(|info| info.slot == slot)
 }
