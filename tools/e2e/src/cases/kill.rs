@@ -181,7 +181,7 @@ fn work_until(worker: &mut Worker<Raw<'_>>, pause: &AtomicBool) -> Result<(), Fa
 
 fn serving_again(server: &mut Server) -> Result<Duration, Failure> {
     let took = server.start_again()?;
-    ensure!(took <= SERVING_LIMIT, "it took {took:.1?} until the server served again");
+    ensure!(took <= SERVING_LIMIT, "it took {took:.1?} until the server served again:\n{}", server.log_tail());
     Ok(took)
 }
 
