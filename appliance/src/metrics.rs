@@ -120,6 +120,7 @@ fn counted(observed: &Observed) -> Vec<MetricFamily> {
         per_store("basalt_store_read_bytes_total", "Bytes read by clients.", |it| it.read_bytes),
         per_store("basalt_store_written_bytes_total", "Bytes written by clients.", |it| it.written_bytes),
         per_store("basalt_store_read_misses_total", "Reads that waited for the disk.", |it| it.read_misses),
+        per_store("basalt_store_touches_total", "Calls that waited for pages of the ledger.", |it| it.touches),
         per_store("basalt_store_read_corrupt_total", "Reads that met damaged data.", |it| it.corrupt),
         per_store("basalt_store_checkpoints_total", "Checkpoints of the log into the ledger.", |it| it.checkpoints),
         per_store("basalt_store_moved_bytes_total", "Bytes moved to give segments back.", |it| it.moved_bytes),

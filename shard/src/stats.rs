@@ -235,6 +235,8 @@ pub struct StoreSnapshot {
     pub written_bytes: u64,
     /// Reads that waited for the disk.
     pub read_misses: u64,
+    /// Calls that waited for pages of the ledger.
+    pub touches: u64,
     /// Checkpoints of the log.
     pub checkpoints: u64,
     /// Bytes moved by the cleaner.
@@ -255,6 +257,7 @@ impl StoreSnapshot {
             read_bytes: fs.stats.read_bytes.get(),
             written_bytes: fs.stats.written_bytes.get(),
             read_misses: fs.stats.read_misses.get(),
+            touches: fs.stats.touches.get(),
             checkpoints: fs.stats.checkpoints.get(),
             moved_bytes: fs.stats.moved_bytes.get(),
             unreadable_segments: fs.stats.unreadable_segments.get(),
@@ -267,6 +270,7 @@ impl StoreSnapshot {
         self.read_bytes += other.read_bytes;
         self.written_bytes += other.written_bytes;
         self.read_misses += other.read_misses;
+        self.touches += other.touches;
         self.checkpoints += other.checkpoints;
         self.moved_bytes += other.moved_bytes;
         self.unreadable_segments += other.unreadable_segments;

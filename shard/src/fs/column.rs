@@ -15,6 +15,7 @@ use crate::inode::{FileId, Ino, Inode};
 use crate::ledger::port::{Doorbell, Hub, Port};
 use crate::ledger::reader::Reader;
 use crate::ledger::store::Store;
+use crate::ledger::touch::{Touch, TouchPort};
 use crate::status::Status;
 use crate::table::Entry;
 use cache::block::Piece;
@@ -22,7 +23,7 @@ use cache::disk::Disk;
 use cache::extent::Extent;
 use cache::log::{Log, LogConfig, Position};
 use cache::table::{BlockCache, Volume};
-use cache::world::World;
+use cache::world::{LocalFuture, World};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct Fs {
     pub reader: RefCell<Reader>,
     /// The way to the ledger.
     pub port: Rc<Port>,
+    /// The way to those who take page faults of the ledger.
+    pub touches: Rc<TouchPort>,
     /// Counters.
     pub stats: FsStats,
     pub(super) peers: Rc<dyn PeerLogs>,
@@ -91,6 +94,8 @@ pub struct FsStats {
     pub written_bytes: Cell<u64>,
     /// Reads that waited for the disk.
     pub read_misses: Cell<u64>,
+    /// Calls that waited for pages of the ledger.
+    pub touches: Cell<u64>,
     /// Checkpoints.
     pub checkpoints: Cell<u64>,
     /// Bytes moved by the cleaner.
@@ -121,7 +126,13 @@ impl Fs {
     pub fn start(seed: Seed, means: Means) -> Rc<Fs> {
         let Seed { shared, core, hub, store } = seed;
         let Means { world, disk, cache, peers, doorbell } = means;
-        let port = Rc::new(hub.port(core, doorbell));
+        let doorbell = Arc::new(doorbell);
+        let ring = || -> Doorbell {
+            let doorbell = Arc::clone(&doorbell);
+            Box::new(move || doorbell())
+        };
+        let port = Rc::new(hub.port(core, ring()));
+        let touches = Rc::new(TouchPort::new(&shared, core, ring()));
         let reader = Reader::new(&store, Arc::clone(&shared));
         let volume = Volume::new(cache, disk, Arc::clone(&shared.slots), shared.index, shared.identity);
         let config = LogConfig {
@@ -139,6 +150,7 @@ impl Fs {
             log,
             reader: RefCell::new(reader),
             port,
+            touches,
             stats: FsStats::default(),
             peers,
             backlog: Backlog::default(),
@@ -188,6 +200,23 @@ impl Fs {
         let seen = table.as_of_now(ino)?;
         self.seen.borrow_mut().keep(&seen);
         Some(seen.inode)
+    }
+
+    /// What to wait for before this is looked up, so that no page fault of the ledger stops the core;
+    /// `None` where there will hardly be any.
+    pub fn touch(&self, touch: Touch) -> Option<LocalFuture<()>> {
+        if self.touches.is_idle() || matches!(touch, Touch::Inode(ino) if self.known(ino).is_some()) {
+            return None;
+        }
+        let touched = self.touches.submit(touch)?;
+        self.stats.touches.set(self.stats.touches.get() + 1);
+        Some(Box::pin(touched))
+    }
+
+    /// Hands out what came from other threads. Called when the core's doorbell rang.
+    pub fn deliver(&self) {
+        self.port.deliver();
+        self.touches.deliver();
     }
 
     /// Looks at the entry of `id` under its stripe; reads the ledger first where the inode is not in

@@ -12,6 +12,8 @@ use crate::ledger::keeper::Keeper;
 use crate::ledger::port::Hub;
 use crate::ledger::store::{LedgerOptions, OpenError, RootDirectory, Store};
 use crate::ledger::thread::LedgerThread;
+use crate::ledger::touch::Touches;
+use crate::ledger::touchers::Touchers;
 use crate::ledger::warm;
 use crate::table::LockTable;
 use cache::disk::{Ring, RingDisk};
@@ -44,6 +46,9 @@ pub struct Options {
     pub cores: u16,
     /// Inodes kept in the lock table.
     pub inodes_max: usize,
+    /// Memory that the ledger's file may count on; `None` for what the machine has to spare, looked at
+    /// each minute.
+    pub ledger_memory: Option<u64>,
     /// Root directory of a new filesystem.
     pub root: RootDirectory,
 }
@@ -60,6 +65,7 @@ impl Options {
             unwritten_bytes_max: 16 << 20,
             cores,
             inodes_max: 1 << 18,
+            ledger_memory: None,
             root,
         }
     }
@@ -82,6 +88,7 @@ pub struct Filesystem {
     hub: Arc<Hub>,
     store: Store,
     thread: LedgerThread,
+    touchers: Touchers,
     recovered: Recovered,
 }
 
@@ -141,7 +148,8 @@ impl Filesystem {
         let recovered = recover_apart(&shared, &mut ledger)?;
         let hub = Hub::new(shared.options.cores);
         let thread = LedgerThread::spawn(ledger, Arc::clone(&hub))?;
-        Ok(Filesystem { shared, hub, store, thread, recovered })
+        let touchers = Touchers::spawn(store.clone(), Arc::clone(&shared))?;
+        Ok(Filesystem { shared, hub, store, thread, touchers, recovered })
     }
 
     /// What all cores share of it.
@@ -164,8 +172,9 @@ impl Filesystem {
         Seed { shared: Arc::clone(&self.shared), core, hub: Arc::clone(&self.hub), store: self.store.clone() }
     }
 
-    /// Ends the ledger's thread. The cores have stopped ([`super::column::Fs::stop`]) before.
+    /// Ends the ledger's threads. The cores have stopped ([`super::column::Fs::stop`]) before.
     pub fn close(self) {
+        drop(self.touchers);
         self.thread.stop();
     }
 }
@@ -245,6 +254,8 @@ pub struct Shared {
     pub live_bytes: AtomicU64,
     /// Segments that can still be opened. Kept by the ledger.
     pub free_segments: AtomicU64,
+    /// Look-ups that are made before a core makes them.
+    pub touches: Touches,
     verifier: AtomicU64,
     poisoned: AtomicBool,
     durable: Box<[AtomicU64]>,
@@ -273,6 +284,7 @@ impl Shared {
             next_lsn: AtomicU64::new(next_lsn),
             live_bytes: AtomicU64::new(0),
             free_segments: AtomicU64::new(0),
+            touches: Touches::new(options.cores),
             verifier: AtomicU64::new(verifier),
             poisoned: AtomicBool::new(false),
             durable: (0..options.cores).map(|_| AtomicU64::new(0)).collect(),

@@ -33,6 +33,8 @@ mod sound;
 pub mod store;
 pub mod sweep;
 pub mod thread;
+pub mod touch;
+pub mod touchers;
 pub mod verbs;
 pub mod warm;
 

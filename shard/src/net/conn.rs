@@ -278,6 +278,17 @@ impl Connection {
         self.held_until.set(Some(room));
     }
 
+    /// Serves a call that was copied, beside the reader, unless the connection is over.
+    pub(crate) fn serve_copied(&self, serve: impl FnOnce()) {
+        if self.is_closed() {
+            return;
+        }
+        serve();
+        assert!(self.held_until.take().is_none(), "only the reader's calls wait in the receive buffer");
+        self.core.rest();
+        self.flush();
+    }
+
     /// Reads nothing meanwhile. The peer is not to blame for that time.
     async fn wait_for(&self, room: LocalFuture<()>) {
         self.core.stats.stalls.add(1);

@@ -132,6 +132,8 @@ pub struct Core {
     turning: Cell<bool>,
     /// Seconds since the core started, counted by its own timer from 1 on.
     seconds: Cell<u32>,
+    /// A ledger has too little memory, as of the last second: look-ups wait for their pages.
+    is_short: Cell<bool>,
     roster: RefCell<Roster>,
     /// Set when the core is to stop: whom to tell when it has.
     stop: RefCell<Option<SyncSender<Result<(), Status>>>>,
@@ -162,6 +164,7 @@ impl Core {
             turns: Line::default(),
             turning: Cell::new(false),
             seconds: Cell::new(1),
+            is_short: Cell::new(false),
             roster: RefCell::default(),
             stop: RefCell::new(None),
             has_stop: Gate::default(),
@@ -258,7 +261,18 @@ impl Core {
             connection.expire(seconds);
         }
         self.has_memory.all();
+        self.look_for_room();
         self.rest();
+    }
+
+    fn look_for_room(&self) {
+        self.is_short.set(self.shares.iter().any(|share| !share.fs.touches.is_idle()));
+    }
+
+    /// Whether a ledger has too little memory.
+    #[inline]
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_short.get()
     }
 
     /// A batch of calls is served: nothing is looked up until the next.
@@ -327,7 +341,7 @@ impl Core {
     /// their turn.
     pub(crate) fn look(self: &Rc<Core>, mailbox: &Mailbox<Letter>) -> ControlFlow<()> {
         if mailbox.was_called() {
-            self.shares.iter().for_each(|share| share.fs.port.deliver());
+            self.shares.iter().for_each(|share| share.fs.deliver());
         }
         for _ in 0..LETTERS_A_TURN {
             let Some(letter) = mailbox.take() else { break };
@@ -450,6 +464,7 @@ pub(crate) fn build(plan: Plan, world: Rc<dyn World>, disk: impl Fn(&Seed) -> Rc
     core.shares = shares;
     core.peers = Some(peers);
     let core = Rc::new(core);
+    core.look_for_room();
     core.world.spawn(Box::pin(tick(Rc::downgrade(&core))));
     core
 }

@@ -13,6 +13,7 @@ use crate::nfs3;
 use crate::policy::Claim;
 use cache::world::LocalFuture;
 use std::rc::Rc;
+use wire::nfs3::Procedure;
 use wire::rpc::{Accepted, BadCall, CallHeader, Credential, Rejected, ReplyHeader, Versions};
 use wire::{Decode, Malformed, Reader};
 
@@ -111,6 +112,7 @@ pub(crate) fn serve(connection: &Rc<Connection>, message: &[u8], since: u64) -> 
         Err(BadCall::Denied { xid, why }) => Err(ReplyHeader::denied(xid, why)),
     };
     match answer {
+        Ok((_, call)) if connection.core.is_short() && is_put_off(&call, message) => since,
         Ok((run, call)) => execute(run, &call, message.len()),
         Err(header) => {
             refuse_with(connection, &header);
@@ -118,6 +120,33 @@ pub(crate) fn serve(connection: &Rc<Connection>, message: &[u8], since: u64) -> 
         }
     }
 }
+
+/// Whether the call waits for pages of the ledger, to be served from its start when they are there. A short
+/// one is copied, so that others on the connection are served meanwhile; WRITE, which may wait in the
+/// receive buffer by itself, and long ones stay there.
+#[cold]
+fn is_put_off(call: &Call<'_>, message: &[u8]) -> bool {
+    let Some(number) = u32::try_from(call.row).ok().filter(|_| call.row < nfs3::TABLE.len()) else { return false };
+    let Some((fs, touch)) = nfs3::touch::touch(call, number) else { return false };
+    let Some(touched) = fs.touch(touch) else { return false };
+    if number == Procedure::Write as u32 || message.len() > COPIED_BYTES_MAX {
+        call.hold(touched);
+        return true;
+    }
+    let (connection, message, since) = (Rc::clone(call.connection), message.to_vec(), call.since);
+    let held = message.len() + reply_bytes_max(&message);
+    let ticket = Ticket::new(&connection, call.row, call.xid, since, held);
+    call.connection.core.world.spawn(Box::pin(async move {
+        touched.await;
+        // What it held is counted anew for the answer.
+        drop(ticket);
+        connection.serve_copied(|| _ = serve(&connection, &message, since));
+    }));
+    true
+}
+
+/// Longest call that is copied to wait for pages.
+const COPIED_BYTES_MAX: usize = 4096;
 
 /// Most bytes of the reply to this record, its mark included.
 pub(crate) fn reply_bytes_max(message: &[u8]) -> usize {

@@ -22,6 +22,7 @@ mod rename;
 mod rmdir;
 mod setattr;
 mod symlink;
+pub(crate) mod touch;
 mod write;
 
 use crate::net::dispatch::Row;

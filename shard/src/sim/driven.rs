@@ -8,6 +8,7 @@ use super::network::Weather;
 use super::op::User;
 use super::server::{Image, Setup, root};
 use super::walk::walk;
+use crate::ledger::touch::Room;
 use cache::sim::{Rng, SimWorld};
 use cache::world::World;
 use std::time::Duration;
@@ -24,7 +25,11 @@ pub fn drive(decisions: &[u8]) {
     let first = seed_of(first);
     let world = SimWorld::new(first);
     let image = Image::blank(&world);
-    let setup = Setup { cores: 1 + (first & 1) as u16, segments: 64 };
+    let setup = Setup {
+        cores: 1 + (first & 1) as u16,
+        segments: 64,
+        room: if first & 4 == 0 { Room::Enough } else { Room::Short },
+    };
     let weather = match first & 2 {
         0 => Weather::FAIR,
         _ => Weather { latency_us_max: 500, cut_one_in: 12, is_choppy: true },

@@ -10,6 +10,7 @@ use super::op::{Op, Reply, Text, User};
 use super::payload;
 use super::server::{Crash, Image, Setup, Watcher, root};
 use super::walk::walk;
+use crate::ledger::touch::Room;
 use crate::net::gate::Gate;
 use cache::sim::{Rng, SimDisk, SimWorld};
 use cache::world::World;
@@ -89,7 +90,11 @@ impl Plan {
         Plan {
             rules,
             pause_us_max,
-            setup: Setup { cores: 1 + rng.below(2) as u16, segments: if is_small { 5 + rng.below(6) } else { 64 } },
+            setup: Setup {
+                cores: 1 + rng.below(2) as u16,
+                segments: if is_small { 5 + rng.below(6) } else { 64 },
+                room: if rng.one_in(3) { Room::Short } else { Room::Enough },
+            },
             clients,
             calls: 4 + rng.below(24) as u32 / u32::from(clients),
             weather: if is_fair {

@@ -12,6 +12,7 @@ use super::op::{Op, Text, User};
 use super::payload;
 use super::server::{Crash, Image, Setup, root};
 use super::walk::walk;
+use crate::ledger::touch::Room;
 use cache::sim::{Rng, SimWorld};
 use cache::world::World;
 use std::time::Duration;
@@ -41,7 +42,7 @@ struct Base {
     d: FileHandleBuf,
 }
 
-const SETUP: Setup = Setup { cores: 1, segments: 64 };
+const SETUP: Setup = Setup { cores: 1, segments: 64, room: Room::Enough };
 const SUPERUSER: User = User { uid: 0, gid: 0 };
 
 impl Base {

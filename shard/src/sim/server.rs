@@ -13,7 +13,9 @@ use crate::ledger::apply::Ledger;
 use crate::ledger::env;
 use crate::ledger::port::Hub;
 use crate::ledger::power::Power;
+use crate::ledger::reader::Reader;
 use crate::ledger::store::{LedgerOptions, RootDirectory, Store};
+use crate::ledger::touch::Room;
 use crate::mount::MountList;
 use crate::net::accept::Seat;
 use crate::net::conn;
@@ -40,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) cores: u16,
     /// Segments that the filesystem may use.
     pub(crate) segments: u64,
+    /// Whether look-ups wait for pages of the ledger.
+    pub(crate) room: Room,
 }
 
 /// Something happened at which the power may go.
@@ -137,8 +141,12 @@ impl Server {
         recover(&shared, &mut ledger, disk.disk()).await?;
         tell(&watcher, Moment::Recovered);
         let hub = Hub::new(setup.cores);
+        shared.touches.set(setup.room);
         let seed = |core| Seed { shared: shared.clone(), core, hub: hub.clone(), store: store.clone() };
         let cores = cores(setup, &machine, &disk, FilesystemId(shared.id), seed);
+        if setup.room == Room::Short {
+            machine.spawn(Box::pin(touch(world.clone(), shared.clone(), store)));
+        }
         machine.spawn(Box::pin(pump(world.clone(), hub, ledger, watcher.clone())));
         let links = RefCell::default();
         Ok(Server { world: world.clone(), machine, disk, _folder: folder, cores, links, watcher })
@@ -259,6 +267,16 @@ async fn listen(core: Rc<Core>, mailbox: Arc<Mailbox<Letter>>) {
         }
         pause = if is_quiet { (pause * 2).min(PAUSE_MAX) } else { PAUSE_MIN };
         core.world.sleep(pause).await;
+    }
+}
+
+/// The threads that take page faults of the ledger.
+async fn touch(world: SimWorld, shared: Arc<Shared>, store: Store) {
+    let (mut reader, mut pause) = (Reader::new(&store, shared.clone()), PAUSE_MIN);
+    loop {
+        let worked = shared.touches.serve_one(&mut reader);
+        pause = if worked { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+        world.sleep(pause).await;
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) struct Setup {
     pub(crate) shares: Vec<(&'static str, Access, Squash)>,
     pub(crate) capacity_bytes: u64,
     pub(crate) unwritten_bytes_max: usize,
+    pub(crate) ledger_memory: Option<u64>,
 }
 
 impl Default for Setup {
@@ -48,6 +49,7 @@ impl Default for Setup {
             shares: vec![("/share", Access::ReadWrite, Squash::None)],
             capacity_bytes: u64::MAX,
             unwritten_bytes_max: 16 << 20,
+            ledger_memory: None,
         }
     }
 }
@@ -101,6 +103,7 @@ fn start(setup: &Setup, folder: PathBuf) -> (Server, SocketAddr) {
         reserve_bytes: 0,
         capacity_bytes: setup.capacity_bytes,
         unwritten_bytes_max: setup.unwritten_bytes_max,
+        ledger_memory: setup.ledger_memory,
         ..Options::new(setup.cores, root)
     };
     let mut filesystems = Vec::new();
