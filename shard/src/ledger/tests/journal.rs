@@ -5,7 +5,7 @@ use super::rig::*;
 use crate::cred::Cred;
 use crate::ledger::apply::Poisoned;
 use crate::ledger::command::CreateHow;
-use crate::ledger::journal::{Contents, Damage, FILES, From};
+use crate::ledger::journal::{Contents, Damage, FILES, From, Head, decode, encode};
 use crate::ledger::keeper::DATA_FILE;
 use crate::ledger::media::{Step, Witness};
 use crate::ledger::root;
@@ -69,6 +69,39 @@ fn a_flipped_bit_in_a_record_is_damage_unless_it_is_the_last_one() {
     }
     flip(&file, 4096);
     assert!(matches!(Store::open(&ledger, &plain()), Err(OpenError::Journal(Damage::Broken { .. }))));
+}
+
+/// The third record with another head, whose checksum is right.
+fn with_another_head(whole: &[u8], change: impl Fn(&mut Head)) -> Vec<u8> {
+    let third = decode(&whole[2 * 4096..]).unwrap();
+    let (mut head, redo) = (third.head, third.redo);
+    change(&mut head);
+    let mut bytes = whole.to_vec();
+    bytes[2 * 4096..3 * 4096].fill(0);
+    encode(&head, redo, &mut bytes[2 * 4096..3 * 4096]);
+    bytes
+}
+
+#[test]
+fn a_record_that_checks_is_applied_only_where_it_belongs() {
+    let (_dir, ledger) = killed(&["a", "b", "c"]);
+    let (from, file) = beginning(&ledger);
+    let whole = std::fs::read(&file).unwrap();
+    let records = |change: fn(&mut Head)| {
+        let bytes = with_another_head(&whole, change);
+        Contents([bytes.clone(), bytes]).records(from).map(|records| records.len())
+    };
+    let sequence = from.place.sequence + 2;
+    assert_eq!(records(|_| ()), Ok(3));
+    assert_eq!(records(|head| head.filesystem ^= 1), Ok(2), "another filesystem's is none");
+    assert_eq!(records(|head| head.block += 1), Ok(2), "nor is one that was written elsewhere");
+    assert_eq!(records(|head| head.epoch -= 1), Ok(2), "an earlier turn has left it");
+    assert_eq!(records(|head| head.epoch += 2), Err(Damage::Broken { sequence }));
+    assert_eq!(records(|head| head.place.previous ^= 1), Err(Damage::Broken { sequence }));
+    assert_eq!(records(|head| head.place.sequence += 1), Err(Damage::Broken { sequence }));
+    std::fs::write(&file, with_another_head(&whole, |head| head.changes += 1)).unwrap();
+    let refused = Store::open(&ledger, &plain()).map(drop);
+    assert!(matches!(refused, Err(OpenError::Journal(Damage::Record { sequence: of })) if of == sequence));
 }
 
 #[test]
