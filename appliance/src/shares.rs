@@ -178,6 +178,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_does_not_resolve_has_no_addresses_of_another_one() {
+        let known = HashMap::from([("one.farm".to_owned(), vec!["10.0.0.1".parse().unwrap()])]);
+        let admits_one = |name| {
+            let cell = ExportsCell::new(with_addresses(&[served(name)], &known).unwrap());
+            admits(&cell, "10.0.0.1")
+        };
+        assert!(admits_one("one.farm"));
+        assert!(!admits_one("two.farm"));
+    }
+
+    #[test]
     fn other_shares_are_published_when_they_come() {
         let cell = Arc::new(ExportsCell::new(exports(&[served("10.0.0.0/8")]).unwrap()));
         let resolver = begin(vec![served("10.0.0.0/8")], cell.clone(), Duration::from_secs(3600)).unwrap();

@@ -70,6 +70,20 @@ fn a_client_must_say_its_access_and_is_squashed_by_default() {
 }
 
 #[test]
+fn a_client_may_what_the_file_says() {
+    let rule = |words: &str| {
+        let text = format!("[[share]]\nname = '/a'\nclients = [{{ who = '10.0.0.0/8', {words} }}]");
+        parse("basalt.toml", &text, &[]).unwrap().share[0].clients[0].rule()
+    };
+    let with = |access, squash| Rule { access, squash, ..Rule::new("10.0.0.0/8".parse().unwrap()) };
+    assert_eq!(rule("access = 'ro'"), with(Access::ReadOnly, Squash::Root));
+    assert_eq!(rule("access = 'ro', squash = 'all'"), with(Access::ReadOnly, Squash::All));
+    assert_eq!(rule("access = 'rw', squash = 'none'"), with(Access::ReadWrite, Squash::None));
+    let anonymous = rule("access = 'rw', squash = 'root', anonuid = 7, anongid = 8");
+    assert_eq!(anonymous, Rule { anon_uid: 7, anon_gid: 8, ..with(Access::ReadWrite, Squash::Root) });
+}
+
+#[test]
 fn a_variable_overrides_a_key_of_the_file_and_an_unknown_one_is_an_error() {
     let listen = |config: Config| config.server.listen.to_string();
     assert_eq!(variable("BASALT_SERVER_LISTEN", "127.0.0.1:9").map(listen), Ok("127.0.0.1:9".to_string()));
