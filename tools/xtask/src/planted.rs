@@ -164,9 +164,9 @@ const PROFILE: [&str; 8] = [
 fn first_failure(output: &str) -> Option<Failure> {
     let failed = |line: &&str| FAILURES.iter().any(|word| line.trim_start().starts_with(word));
     let line = output.lines().find(failed)?;
-    // What follows the time in brackets: `FAIL [   0.1s] ( 3/10) shard fs::tests::name`.
+    // What follows the time and the number in brackets: `FAIL [   0.1s] ( 3/10) shard fs::tests::name`.
     let (how, rest) = line.split_once(']')?;
-    let mut words = rest.split_whitespace().filter(|word| !word.contains(['(', ')', '/']));
+    let mut words = rest.split_once(')').map_or(rest, |(_, rest)| rest).split_whitespace();
     let (program, test) = (words.next()?.to_owned(), words.next()?.to_owned());
     let how = how.split_whitespace().next().filter(|how| *how != "FAIL").map(str::to_owned);
     Some(Failure { program, test, how })
@@ -197,6 +197,8 @@ mod tests {
         assert_eq!(first(output), Some("shard::ledger::tests::a_name".to_owned()));
         let output = "     SIGABRT [   1.0s] (12/30) cache table::tests::b\n     FAIL [ 2s] cache c\n";
         assert_eq!(first(output), Some("cache::table::tests::b (SIGABRT)".to_owned()));
+        let output = "  TIMEOUT [   9.0s] (45/61) appliance::bin/basaltd pool::tests::c\n";
+        assert_eq!(first(output), Some("appliance::bin/basaltd::pool::tests::c (TIMEOUT)".to_owned()));
         assert_eq!(first("all is well"), None);
     }
 }
