@@ -295,3 +295,26 @@ fn a_sweep_stops_after_some_extents_and_goes_on_after_a_crash() {
     assert_eq!(live(&mut rig), 0);
     assert_eq!(Inspector::of(rig.ledger.store()).unwrap().orphans().count(), 0);
 }
+
+#[test]
+fn a_fold_that_a_later_one_overtook_changes_nothing() {
+    let mut rig = Rig::new();
+    let root = rig.root();
+    let job = Job::OpenSegment { core: 0, urgency: Urgency::Data };
+    let Done::Segment { info, .. } = rig.job(job) else { panic!("there is room") };
+    let id = rig.file(root, "f", 0o644).id();
+    let (older, later) = (rig.shared.lsn(), rig.shared.lsn());
+    let fold = |lsn: u64, block: u32| {
+        let place = Place::Log { segment: info.id, frame: block - 1, block, skew: 0 };
+        let attr =
+            LogAttr { size: 10, mtime: Time::default(), ctime: Time::default(), change: lsn, clears_setid: false };
+        Fold { id, lsn, cut: None, extents: vec![(0, Extent { bytes: 10, place, version: lsn, lsn })], attr }
+    };
+    for (lsn, block) in [(later, 3), (older, 1), (later, 5)] {
+        assert!(matches!(rig.fold(fold(lsn, block)), Done::Folded));
+        rig.reader.refresh().unwrap();
+        let places: Vec<_> = rig.reader.extents(id.ino, 0, 10).unwrap().map(|row| row.unwrap().1.place).collect();
+        assert_eq!(places, [fold(later, 3).extents[0].1.place]);
+        assert_eq!(rig.reader.inode(id.ino).unwrap().unwrap().folded_lsn, later);
+    }
+}
