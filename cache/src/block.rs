@@ -10,12 +10,13 @@
 
 #![expect(clippy::disallowed_types, reason = "a chunk may come back on another thread")]
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
+use memmap2::MmapMut;
 use parking_lot::Mutex;
 
 use crate::checksum;
@@ -62,10 +63,13 @@ struct Stock {
     made: usize,
 }
 
-/// The memory of an arena.
+/// The memory of an arena: zero where it was never written, as the kernel gives it.
 struct Region {
+    /// Aligned to a slab.
     start: NonNull<u8>,
-    layout: Layout,
+    bytes: usize,
+    /// Unmapped when the region is dropped.
+    _map: MmapMut,
 }
 
 /// Up to 32 chunks of the region that were not used yet. Whoever holds it owns them alone.
@@ -73,7 +77,6 @@ struct Region {
 struct Slab {
     first: usize,
     count: usize,
-    is_zeroed: bool,
 }
 
 /// A chunk's bytes; whoever holds it owns them alone. They live as long as the arena's shared part,
@@ -144,8 +147,8 @@ impl Arena {
     /// and as many as were used so far. So what is idle takes little, and what is busy soon has all.
     /// Answers whether there was anything to do; if not, wait for [`Arena::wake_to_prepare`].
     pub fn prepare(&self) -> bool {
-        let Some(mut slab) = self.shared.stock.lock().claim_ahead(self.shared.chunks_max) else { return false };
-        slab.zero(&self.shared.region);
+        let Some(slab) = self.shared.stock.lock().claim_ahead(self.shared.chunks_max) else { return false };
+        slab.touch(&self.shared.region);
         self.shared.stock.lock().ready.push(slab);
         true
     }
@@ -192,7 +195,7 @@ impl Stock {
     /// The next untouched slab.
     fn claim(&mut self, chunks_max: usize) -> Option<Slab> {
         let count = SLAB_CHUNKS.min(chunks_max - self.claimed);
-        let slab = Slab { first: self.claimed, count, is_zeroed: false };
+        let slab = Slab { first: self.claimed, count };
         self.claimed += count;
         (count > 0).then_some(slab)
     }
@@ -208,52 +211,41 @@ impl Region {
         let bytes = chunks.max(1) * CHUNK_BYTES;
         let align = if chunks >= SLAB_CHUNKS { SLAB_CHUNKS * CHUNK_BYTES } else { BLOCK_BYTES };
         let layout = Layout::from_size_align(bytes, align).expect("a power of two, and far from overflow");
-        // SAFETY: the layout has a size above 0.
-        let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
-        // SAFETY: the range is ours and page aligned. Advice only: where it is refused, small pages do.
+        let Ok(mut map) = MmapMut::map_anon(bytes + align) else { handle_alloc_error(layout) };
+        // Where it is refused, small pages do.
         #[cfg(not(miri))]
-        unsafe {
-            libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
-        }
-        Region { start, layout }
+        let _ = map.advise(memmap2::Advice::HugePage);
+        let skew = map.as_ptr().align_offset(align);
+        let start = NonNull::from(&mut map[skew..skew + bytes]).cast();
+        Region { start, bytes, _map: map }
     }
 
     /// Where `count` chunks from `first` on begin.
     fn chunks(&self, first: usize, count: usize) -> NonNull<u8> {
-        assert!((first + count) * CHUNK_BYTES <= self.layout.size());
+        assert!((first + count) * CHUNK_BYTES <= self.bytes);
         // SAFETY: the place lies inside the region, or at its end.
         unsafe { self.start.add(first * CHUNK_BYTES) }
     }
 }
 
 impl Slab {
-    /// Zeroes all of it, which makes the kernel give it memory.
-    fn zero(&mut self, region: &Region) {
+    /// Writes a zero to each page of it, which makes the kernel give it memory.
+    fn touch(&self, region: &Region) {
         let start = region.chunks(self.first, self.count);
-        // SAFETY: these chunks lie inside the region, and nobody but this slab has them.
-        unsafe { start.write_bytes(0, self.count * CHUNK_BYTES) }
-        self.is_zeroed = true;
+        for at in (0..self.count * CHUNK_BYTES).step_by(BLOCK_BYTES) {
+            // SAFETY: the place lies inside these chunks, which lie inside the region, and nobody but
+            // this slab has them.
+            unsafe { start.add(at).write_volatile(0) }
+        }
     }
 
-    /// Its next chunk, zeroed: a chunk's bytes are initialised for as long as it lives.
+    /// Its next chunk: all of its bytes are initialised, to zeros.
     fn cut(&mut self, region: &Region) -> Memory {
         assert!(self.count > 0);
         let start = region.chunks(self.first, 1);
-        if !self.is_zeroed {
-            // SAFETY: the chunk lies inside the region, and nobody but this slab has it.
-            unsafe { start.write_bytes(0, CHUNK_BYTES) }
-        }
         self.first += 1;
         self.count -= 1;
         Memory { start }
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: it came from `alloc` with this layout. It is dropped with the arena's shared part only,
-        // which every chunk, and whoever prepares a slab, keeps alive.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
 
@@ -271,7 +263,7 @@ unsafe impl Sync for Memory {}
 impl Blank {
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: CHUNK_BYTES initialised bytes (zeroed when cut); exclusive to this Blank.
+        // SAFETY: CHUNK_BYTES initialised bytes (the kernel zeroed them); exclusive to this Blank.
         unsafe { std::slice::from_raw_parts(self.start(), CHUNK_BYTES) }
     }
 
