@@ -165,11 +165,20 @@ impl Server {
 
     /// Resident memory of the running server, in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64, Failure> {
+        self.memory("VmRSS:")
+    }
+
+    /// The part of it that is no file's: without the pages of the ledger, which is mapped.
+    pub(crate) fn own_bytes(&self) -> Result<u64, Failure> {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, which: &str) -> Result<u64, Failure> {
         let child = self.child.as_ref().ok_or_else(|| Failure::new("the server does not run"))?;
         let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(which));
         let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
-        kib.map(|kib| kib << 10).ok_or_else(|| Failure::new("no VmRSS of the server"))
+        kib.map(|kib| kib << 10).ok_or_else(|| Failure::new(format!("no {which} of the server")))
     }
 
     pub(crate) fn log(&self) -> PathBuf {
