@@ -37,7 +37,7 @@ pub(super) fn probe(time: Duration) -> Outcome<Vec<Reading>> {
     })?;
     sending("the same by reference: sendfile of a memfd", &mut |stream, at| refer(stream, &pages, at))?;
     readings.push(refill(time, &pages)?);
-    readings.push(overwrite(time));
+    readings.push(overwrite(time)?);
     Ok(readings)
 }
 
@@ -108,31 +108,32 @@ fn receive(mut stream: TcpStream) -> Outcome<Duration> {
 /// and new ones are filled.
 fn refill(time: Duration, pages: &File) -> Outcome<Reading> {
     let data = vec![0xA5; CHUNK_BYTES];
-    let (began, cpu) = (Instant::now(), cpu::of_thread());
-    let mut chunks = 0;
-    while began.elapsed() < time {
-        let at = (chunks * CHUNK_BYTES % FILE_BYTES) as u64;
+    chunks(time, "memory: chunks of a memfd given back and filled", |at| {
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        rustix::fs::fallocate(pages, punch, at, CHUNK_BYTES as u64)?;
-        pages.write_all_at(&data, at)?;
-        chunks += 1;
-    }
-    let filled = (chunks * CHUNK_BYTES) as f64 / SEND_BYTES as f64;
-    Ok(mib("memory: chunks of a memfd given back and filled", filled, began.elapsed(), cpu::of_thread() - cpu))
+        rustix::fs::fallocate(pages, punch, at as u64, CHUNK_BYTES as u64)?;
+        Ok(pages.write_all_at(&data, at as u64)?)
+    })
 }
 
 /// What it costs to write over it.
-fn overwrite(time: Duration) -> Reading {
+fn overwrite(time: Duration) -> Outcome<Reading> {
     let data = vec![0xA5; CHUNK_BYTES];
     let mut memory = vec![0x5A; FILE_BYTES];
+    chunks(time, "memory: chunks written over", |at| {
+        memory[at..at + CHUNK_BYTES].copy_from_slice(&data);
+        std::hint::black_box(&mut memory);
+        Ok(())
+    })
+}
+
+/// Fills one chunk of a large file after the other for so long.
+fn chunks(time: Duration, title: &str, mut fill: impl FnMut(usize) -> Outcome<()>) -> Outcome<Reading> {
     let (began, cpu) = (Instant::now(), cpu::of_thread());
     let mut chunks = 0;
     while began.elapsed() < time {
-        let at = chunks * CHUNK_BYTES % FILE_BYTES;
-        memory[at..at + CHUNK_BYTES].copy_from_slice(&data);
-        std::hint::black_box(&mut memory);
+        fill(chunks * CHUNK_BYTES % FILE_BYTES)?;
         chunks += 1;
     }
     let filled = (chunks * CHUNK_BYTES) as f64 / SEND_BYTES as f64;
-    mib("memory: chunks written over", filled, began.elapsed(), cpu::of_thread() - cpu)
+    Ok(mib(title, filled, began.elapsed(), cpu::of_thread() - cpu))
 }

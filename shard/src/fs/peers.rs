@@ -49,21 +49,20 @@ impl Fs {
         })
     }
 
+    /// Asks it of `core`, which may be this one.
+    fn ask(self: &Rc<Fs>, core: u16, ask: LogAsk) -> LocalFuture<Result<(), Status>> {
+        if core == self.core { self.serve_peer(ask) } else { self.peers.ask(self.shared.index, core, ask) }
+    }
+
     /// Whether each of these cores' logs is durable up to the position beside it.
     pub(super) fn is_durable(&self, last: &[(u16, u64)]) -> bool {
         last.iter().all(|&(core, position)| self.shared.durable(core) >= position)
     }
 
     /// Makes each of these cores' logs durable up to the position beside it, all at once.
-    pub(super) async fn flush_all(&self, last: Vec<(u16, u64)>) -> Result<(), Status> {
+    pub(super) async fn flush_all(self: &Rc<Fs>, last: Vec<(u16, u64)>) -> Result<(), Status> {
         let flushes = last.into_iter().filter(|&(core, position)| self.shared.durable(core) < position);
-        let flushes = flushes.map(|(core, position)| async move {
-            if core == self.core {
-                self.flush(Position(position)).await
-            } else {
-                self.peers.ask(self.shared.index, core, LogAsk::Flush(position)).await
-            }
-        });
+        let flushes = flushes.map(|(core, position)| self.ask(core, LogAsk::Flush(position)));
         let results = join_all(flushes).await;
         if self.shared.is_poisoned() {
             return Err(Status::Io);
@@ -73,13 +72,7 @@ impl Fs {
 
     /// Folds what each core's log holds now, all at once.
     pub(super) async fn fold_everywhere(self: &Rc<Fs>) -> Result<(), Status> {
-        let folds = (0..self.shared.options.cores).map(|core| async move {
-            if core == self.core {
-                checkpoint::fold_all(self).await
-            } else {
-                self.peers.ask(self.shared.index, core, LogAsk::Fold).await
-            }
-        });
+        let folds = (0..self.shared.options.cores).map(|core| self.ask(core, LogAsk::Fold));
         join_all(folds).await.into_iter().collect()
     }
 }

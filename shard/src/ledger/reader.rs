@@ -11,6 +11,7 @@ use super::batch::between;
 use super::env::Tables;
 use super::record::entry::{self, Entry, Found};
 use super::record::{self, Corrupt, Table, extent, inode, segment, tree};
+use super::root::PAGE_BYTES;
 use super::store::{Gauges, Store};
 use crate::fs::filesystem::Shared;
 use crate::inode::{FileId, Ino, Inode, ROOT};
@@ -254,9 +255,6 @@ const COUNTED_NAMES_MAX: u64 = 64;
 pub(super) fn page_of(key: &[u8]) -> usize {
     key.as_ptr().addr() / PAGE_BYTES
 }
-
-/// Bytes of a page of LMDB.
-const PAGE_BYTES: usize = 4096;
 
 /// Key and value.
 type Row<'a> = Result<(&'a [u8], &'a [u8]), Status>;

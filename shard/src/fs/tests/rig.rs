@@ -81,22 +81,7 @@ impl Rig {
         let world = SimWorld::new(seed);
         let disk = SimDisk::new(&world, seed ^ 0xd15c);
         let folder = Rc::new(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
-        Rig::start(world, disk, folder, Power::new(), options, seed).unwrap()
-    }
-
-    fn start(
-        world: SimWorld,
-        disk: SimDisk,
-        folder: Rc<tempfile::TempDir>,
-        power: Power,
-        options: Options,
-        seed: u64,
-    ) -> Result<Rig, RecoverError> {
-        match Rig::open(world, disk, folder, power, options, seed) {
-            Ok(rig) => Ok(rig),
-            Err(FilesystemError::Recover(error)) => Err(error),
-            Err(error) => panic!("{error}"),
-        }
+        Rig::open(world, disk, folder, Power::new(), options, seed).unwrap()
     }
 
     /// Opens what lies on `disk` and in `folder`, or says why not.
@@ -168,7 +153,7 @@ impl Rig {
         let (world, disk) = (self.world.clone(), self.disk.clone());
         let (folder, power, options, seed) = (self.folder.clone(), self.power.clone(), self.options.clone(), self.seed);
         drop(self);
-        Rig::start(world, disk, folder, power, options, seed).unwrap()
+        Rig::open(world, disk, folder, power, options, seed).unwrap()
     }
 
     /// The same, where the recovery may fail.
@@ -180,7 +165,10 @@ impl Rig {
         // LMDB's environment is opened again only when it is closed everywhere.
         drop(self);
         power.cut(&folder.path().join(LEDGER_DIRECTORY), &mut Rng::new(seed)).unwrap();
-        Rig::start(next, survivor, folder, power, options, seed)
+        Rig::open(next, survivor, folder, power, options, seed).map_err(|error| match error {
+            FilesystemError::Recover(error) => error,
+            error => panic!("{error}"),
+        })
     }
 
     /// Stops in order and starts again.
