@@ -42,6 +42,7 @@ pub fn drive(decisions: &[u8]) {
         let user = |number| if number == 2 { User { uid: 1000, gid: 100 } } else { User { uid: 0, gid: 0 } };
         let client = |number| (Client::new(&site, number, user(number), weather), Known::new(number, root()));
         let mut clients = [client(1), client(2)];
+        let mut pauses_ms = PAUSES_MS_MAX;
         for decision in rest.chunks(DECISION_BYTES).take(DECISIONS_MAX) {
             let mut rng = Rng::new(seed_of(decision));
             match decision[0] {
@@ -53,7 +54,11 @@ pub fn drive(decisions: &[u8]) {
                 }
                 208..224 => fail(&site, &mut rng),
                 224..240 => restart(&site, setup, None, &mut rng).await,
-                _ => world.sleep(Duration::from_millis(rng.below(1500))).await,
+                _ => {
+                    let pause_ms = rng.below(PAUSE_MS_MAX).min(pauses_ms);
+                    pauses_ms -= pause_ms;
+                    world.sleep(Duration::from_millis(pause_ms)).await;
+                }
             }
         }
         // Whatever has failed: after a restart everything that was acknowledged is there.
@@ -81,3 +86,7 @@ fn seed_of(bytes: &[u8]) -> u64 {
 
 const DECISION_BYTES: usize = 4;
 const DECISIONS_MAX: usize = 256;
+/// A pause is shorter: time for a checkpoint, and for what is done when nobody asks for anything.
+const PAUSE_MS_MAX: u64 = 1500;
+/// All pauses together: a history that takes much longer is one that hangs.
+const PAUSES_MS_MAX: u64 = 60_000;

@@ -42,6 +42,11 @@ fn any_bytes_drive_the_server_without_an_impossible_answer() {
 }
 
 #[test]
+fn bytes_that_ask_for_nothing_but_pauses_come_to_an_end() {
+    drive(&[0xFF; 1024]);
+}
+
+#[test]
 fn one_seed_is_one_history() {
     for seed in 0..10 {
         assert_eq!(run(seed), run(seed), "seed {seed}");
