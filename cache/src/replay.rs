@@ -111,13 +111,13 @@ pub async fn replay(
     scope: ReplayScope,
     on_frame: impl FnMut(&ReplayedFrame),
 ) -> Result<ReplayEnd, ReplayError> {
-    let source = DiskSource { disk, slot: scope.slot, arena: Arena::new(WINDOW_CHUNKS * CHUNK_BYTES) };
+    let source = DiskSource { disk, slot: scope.slot, arena: Arena::new(window_bytes(scope)) };
     walk(source, scope, on_frame).await
 }
 
 /// Replays a segment out of an open slot file, for offline tools.
 pub fn scan(file: &File, scope: ReplayScope, on_frame: impl FnMut(&ReplayedFrame)) -> Result<ReplayEnd, ReplayError> {
-    let source = FileSource { file, arena: Arena::new(WINDOW_CHUNKS * CHUNK_BYTES) };
+    let source = FileSource { file, arena: Arena::new(window_bytes(scope)) };
     walk(source, scope, on_frame).now_or_never().expect("a file source never waits")
 }
 
@@ -153,6 +153,12 @@ fn copied(copy: Blank, chunk: &Blank, first: usize, count: usize) -> Piece {
     }
     head.publish(first, count);
     Piece::new(head.chunk().clone(), first * BLOCK_BYTES, count * BLOCK_BYTES)
+}
+
+/// What a segment is read through: no more than its own length.
+fn window_bytes(scope: ReplayScope) -> usize {
+    let chunks = scope.segment_bytes.div_ceil(CHUNK_BYTES as u64);
+    chunks.min(WINDOW_CHUNKS as u64) as usize * CHUNK_BYTES
 }
 
 /// Chunks read at a time.

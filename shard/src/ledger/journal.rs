@@ -1,6 +1,6 @@
 //! The journal: each batch of row changes as one durable record, written before LMDB commits it.
 //!
-//! Callers: the keeper (appends), the start (reads). Two files take turns: records of epoch e are in
+//! Callers: the keeper (appends), the start (reads), fuzzing. Two files take turns: records of epoch e are in
 //! file e modulo 2, from its first block on without gaps; a checkpoint begins the next epoch. A record
 //! is written with one write that is durable when it returns, and the next one begins only then: so
 //! whatever lies behind a record that does not check was never acknowledged, or there is damage.
@@ -51,7 +51,7 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// Where the next one is.
     pub fn next(&self) -> Place {
-        Place { sequence: self.head.place.sequence + 1, previous: self.checksum }
+        Place { sequence: self.head.place.sequence.saturating_add(1), previous: self.checksum }
     }
 }
 
@@ -193,7 +193,7 @@ impl Journal {
 }
 
 /// What the two files hold, read whole.
-pub(super) struct Contents(pub(super) [Vec<u8>; 2]);
+pub struct Contents(pub [Vec<u8>; 2]);
 
 impl Contents {
     /// Reads the files.
@@ -203,7 +203,7 @@ impl Contents {
     }
 
     /// The records from `from` on: of its epoch, then of the next, until one does not check.
-    pub(super) fn records(&self, from: From) -> Result<Vec<Record<'_>>, Damage> {
+    pub fn records(&self, from: From) -> Result<Vec<Record<'_>>, Damage> {
         let mut records = Vec::new();
         let mut place = from.place;
         for epoch in [from.epoch, from.epoch.saturating_add(1)] {

@@ -121,9 +121,14 @@ pub(super) fn read(directory: &Path) -> io::Result<Option<(Root, usize)>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read?,
     };
+    Ok(newest(&bytes))
+}
+
+/// The newest root in the bytes of the file, and its slot.
+pub fn newest(bytes: &[u8]) -> Option<(Root, usize)> {
     let slots = bytes.chunks(SLOT_BYTES).take(SLOTS).enumerate();
     let valid = slots.filter_map(|(index, slot)| Some((decode(slot)?, index)));
-    Ok(valid.max_by_key(|(root, _)| root.from.epoch))
+    valid.max_by_key(|(root, _)| root.from.epoch)
 }
 
 /// Writes a root into `slot`, which is zeroed.

@@ -26,6 +26,9 @@ enum Command {
     Run {
         #[command(flatten)]
         budget: Budget,
+        /// Leave a target out.
+        #[arg(long, value_name = "TARGET")]
+        without: Vec<String>,
         targets: Vec<String>,
     },
     /// Run a target on files, such as those that a run reported.
@@ -60,7 +63,9 @@ fn main() -> ExitCode {
             TARGETS.iter().for_each(|target| println!("{:<12} {}", target.name, target.about));
             Ok(())
         }
-        Command::Run { budget, targets } => chosen(&targets).and_then(|targets| run(&targets, budget)),
+        Command::Run { budget, without, targets } => {
+            chosen(&targets).and_then(|targets| run(&left(targets, &without)?, budget))
+        }
         Command::Replay { target, files } => named(&target).and_then(|target| replay(target, &files)),
         Command::Shrink { target, file } => named(&target).and_then(|target| shrink_file(target, &file)),
         Command::Merge { targets } => chosen(&targets).and_then(|targets| merge(&targets)),
@@ -233,6 +238,18 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Target>, String> {
     match names.is_empty() {
         true => Ok(TARGETS.iter().collect()),
         false => names.iter().map(|name| named(name)).collect(),
+    }
+}
+
+/// All but those that are not wanted.
+fn left(mut targets: Vec<&'static Target>, without: &[String]) -> Result<Vec<&'static Target>, String> {
+    for name in without {
+        let unwanted = named(name)?;
+        targets.retain(|target| target.name != unwanted.name);
+    }
+    match targets.is_empty() {
+        true => Err("no target is left".into()),
+        false => Ok(targets),
     }
 }
 

@@ -13,13 +13,36 @@ pub(crate) fn run(steps: &mut Steps, arguments: &[String]) -> Result<(), String>
     steps.run("fuzz", Command::new(program).args(command).args(arguments))
 }
 
-/// What a change has to pass: coverage guides, and no decoder breaks, from a fixed seed. Longer runs, fresh seeds and the
-/// whole server, which the simulator's own histories exercise with every test run, are a command of their own.
-pub(crate) fn check(steps: &mut Steps) -> Result<(), String> {
+/// How long is fuzzed, in seconds.
+pub(crate) struct Seconds {
+    /// Over all decoders together.
+    decoders: &'static str,
+    /// The whole server in the simulator; not at all where its own histories, which run with every test, are enough.
+    server: Option<&'static str>,
+}
+
+impl Seconds {
+    /// While working.
+    pub(crate) const CHECK: Seconds = Seconds { decoders: "60", server: None };
+    /// Before a change lands.
+    pub(crate) const CI: Seconds = Seconds { decoders: "120", server: Some("60") };
+}
+
+/// What a change has to pass: coverage guides, and nothing breaks, from a fixed seed. Longer runs and fresh seeds are a
+/// command of their own.
+pub(crate) fn check(steps: &mut Steps, seconds: &Seconds) -> Result<(), String> {
     let program = build(steps)?;
     steps.run("fuzz self-test", Command::new(&program).arg("selftest"))?;
-    let run = ["run", "--seconds", CHECK_SECONDS, "--seed", "1"];
-    steps.run("fuzz", Command::new(&program).args(run).args(DECODERS))
+    let run = |seconds| {
+        let mut run = Command::new(&program);
+        run.args(["run", "--seconds", seconds, "--seed", "1"]);
+        run
+    };
+    steps.run("fuzz decoders", run(seconds.decoders).args(["--without", SERVER]))?;
+    match seconds.server {
+        Some(seconds) => steps.run("fuzz server", run(seconds).arg(SERVER)),
+        None => Ok(()),
+    }
 }
 
 /// The program's path. Code made for the build itself (build scripts, macros) is left alone: that is what naming the
@@ -41,23 +64,8 @@ fn host() -> Result<String, String> {
     host.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
 }
 
-/// Time of the check for all targets together.
-const CHECK_SECONDS: &str = "60";
-/// The targets of the check.
-const DECODERS: [&str; 12] = [
-    "record",
-    "call",
-    "reply",
-    "portmap",
-    "mount",
-    "nfs3-args",
-    "nfs3-results",
-    "handle",
-    "frame",
-    "replay",
-    "ledger",
-    "config",
-];
+/// The one target that is no decoder.
+const SERVER: &str = "server";
 /// The commands of `basalt-fuzz`.
 const COMMANDS: [&str; 7] = ["run", "list", "replay", "shrink", "merge", "selftest", "--help"];
 /// An 8-bit counter for each edge of the control flow.

@@ -26,7 +26,7 @@ struct Cli {
 enum Task {
     /// Format, lints, tests, documentation, promises, planted bugs that fit, sizes, a minute of fuzzing.
     Check,
-    /// The check, and the end-to-end tests over a real NFS client (Debian 12, root).
+    /// The check with more fuzzing, and the end-to-end tests over a real NFS client (Debian 12, root).
     Ci {
         /// Arguments for `basalt-e2e run`, such as --rounds 500.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -54,8 +54,8 @@ enum Task {
 fn main() -> ExitCode {
     let mut steps = Steps::of(root());
     let outcome = match Cli::parse().task {
-        Task::Check => check(&mut steps),
-        Task::Ci { further } => check(&mut steps).and_then(|()| end_to_end(&mut steps, &further)),
+        Task::Check => check(&mut steps, &fuzz::Seconds::CHECK),
+        Task::Ci { further } => check(&mut steps, &fuzz::Seconds::CI).and_then(|()| end_to_end(&mut steps, &further)),
         Task::Fuzz { arguments } => fuzz::run(&mut steps, &arguments),
         Task::Planted { names } => planted::run(&root(), &steps.target_folder(), &names),
         Task::Promises => promises::check(&root()),
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(steps: &mut Steps) -> Result<(), String> {
+fn check(steps: &mut Steps, fuzzing: &fuzz::Seconds) -> Result<(), String> {
     steps.cargo("format", &["fmt", "--all", "--check"])?;
     steps.cargo("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     let nextest = has_nextest();
@@ -92,7 +92,7 @@ fn check(steps: &mut Steps) -> Result<(), String> {
     promises::check(&root())?;
     planted::check(&root())?;
     sizes::watch(&root())?;
-    fuzz::check(steps)
+    fuzz::check(steps, fuzzing)
 }
 
 fn end_to_end(steps: &mut Steps, further: &[String]) -> Result<(), String> {

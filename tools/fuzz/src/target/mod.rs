@@ -9,12 +9,15 @@ mod config;
 mod frame;
 mod golden;
 mod handle;
+mod journal;
 mod ledger;
 mod mount;
 mod nfs3;
 mod portmap;
 mod record;
+mod recovery;
 mod replay;
+mod root;
 mod rpc;
 mod server;
 
@@ -24,7 +27,7 @@ pub struct Target {
     pub about: &'static str,
     /// Bytes of the longest input that is made.
     pub input_max: usize,
-    /// Bytes that the code under test works in whatever its input is.
+    /// Bytes beside: twice what a script makes to be decoded, or what the code under test works in whatever its input is.
     pub working_bytes: usize,
     /// What inputs are made of beside numbers.
     pub words: &'static [&'static [u8]],
@@ -46,6 +49,9 @@ pub const TARGETS: &[Target] = &[
     frame::FRAME,
     replay::REPLAY,
     ledger::LEDGER,
+    journal::JOURNAL,
+    recovery::RECOVERY,
+    root::ROOT,
     config::CONFIG,
     server::SERVER,
 ];

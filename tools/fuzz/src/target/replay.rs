@@ -17,8 +17,8 @@ pub(super) const REPLAY: Target = Target {
     name: "replay",
     about: "replay of a damaged segment: what comes back was written, in order",
     input_max: 160,
-    // The window that a segment is read through, and the segment that the script makes.
-    working_bytes: (512 << 10) + IMAGE_BYTES,
+    // The input is a script; what is decoded is the segment that it makes.
+    working_bytes: 2 * IMAGE_BYTES,
     words: &[&[1, 0, 0, 0, 0], &[0, 2, 1, 0, 0]],
     seeds,
     run,
