@@ -7,6 +7,7 @@
 use crate::mutate::mutate;
 use crate::random::Random;
 use crate::{Target, execute, probe};
+use rustix::time::ClockId;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -131,7 +132,11 @@ impl Campaign {
 
 /// What this thread has had of the processor.
 fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time_of(ClockId::ThreadCPUTime)
+}
+
+fn time_of(clock: ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(clock);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
@@ -311,15 +316,17 @@ impl Watch {
         self.executions.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits until one execution takes longer than `limit`; the target and the input.
+    /// Waits until one execution takes longer than `limit`; the target and the input. It is processor time that counts,
+    /// so that a machine that others use makes no hang; an execution that does nothing hangs after ten times as long.
     pub fn hang(&self, limit: Duration) -> (&'static str, Vec<u8>) {
-        let mut last = (self.executions.load(Ordering::Relaxed), Instant::now());
+        let now = || (self.executions.load(Ordering::Relaxed), Instant::now(), time_of(ClockId::ProcessCPUTime));
+        let mut last = now();
         loop {
             std::thread::sleep(limit / 10);
-            let now = self.executions.load(Ordering::Relaxed);
-            if now != last.0 {
-                last = (now, Instant::now());
-            } else if now != 0 && last.1.elapsed() > limit {
+            let (executions, at, processor) = now();
+            if executions != last.0 {
+                last = (executions, at, processor);
+            } else if executions != 0 && (processor - last.2 > limit || at - last.1 > 10 * limit) {
                 return self.current.lock().expect("nobody panics with the lock held").clone();
             }
         }

@@ -113,7 +113,7 @@ fn run(targets: &[&'static Target], budget: Budget) -> Result<(), String> {
 
 /// How long one target has its turn.
 const SLICE: Duration = Duration::from_secs(2);
-/// An execution that takes longer hangs.
+/// An execution that takes more processor time hangs.
 const HANG: Duration = Duration::from_secs(20);
 
 fn table(campaigns: &[Campaign]) -> String {
