@@ -28,9 +28,12 @@ fn meminfo_line(meminfo: &str, key: &str) -> Option<u64> {
 
 fn within_group(bytes: u64) -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    // Without a limit there is none of these files, or it says "max", or a number beyond any memory.
-    let limit = |file: String| fs::read_to_string(file).ok()?.trim().parse().ok();
-    Some(limit_files(&groups).filter_map(limit).fold(bytes, u64::min))
+    Some(within(bytes, limit_files(&groups).filter_map(|file| fs::read_to_string(file).ok())))
+}
+
+/// The least of what there is and the limits. Where there is none it says "max", or a number beyond any memory.
+fn within(bytes: u64, limits: impl Iterator<Item = String>) -> u64 {
+    limits.filter_map(|limit| limit.trim().parse().ok()).fold(bytes, u64::min)
 }
 
 /// Where the limits of the process's own control groups are: versions 2 and 1.
@@ -61,6 +64,14 @@ mod tests {
         assert_eq!(meminfo_line(text, "MemAvailable:"), Some(2048));
         assert_eq!(meminfo_line(text, "SwapTotal:"), None);
         assert_eq!(meminfo_line("MemAvailable: many kB", "MemAvailable:"), None);
+    }
+
+    #[test]
+    fn the_tightest_limit_counts_and_none_where_there_is_none() {
+        let within = |limits: &[&str]| within(1000, limits.iter().map(ToString::to_string));
+        assert_eq!(within(&[]), 1000);
+        assert_eq!(within(&["max\n", "9223372036854771712\n"]), 1000);
+        assert_eq!(within(&["900\n", "max\n", "800\n"]), 800);
     }
 
     #[test]

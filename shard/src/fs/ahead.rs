@@ -120,6 +120,15 @@ mod tests {
     }
 
     #[test]
+    fn files_of_one_place_are_no_stream_together() {
+        let mut streams = Streams::default();
+        for step in 0..20 {
+            let ino = Ino(1 + step % 2 * STREAMS as u64);
+            assert_eq!(streams.next(ino, step * MIB, (step + 1) * MIB, true), None);
+        }
+    }
+
+    #[test]
     fn a_stream_in_memory_and_random_reads_fetch_nothing() {
         let mut streams = Streams::default();
         for step in 0..20 {
@@ -127,6 +136,8 @@ mod tests {
             assert_eq!(streams.next(Ino(2), step * 77 % 20 * 64 * MIB, step * 77 % 20 * 64 * MIB + 4096, true), None);
         }
         streams.next(Ino(1), 20 * MIB, 21 * MIB, true);
+        streams.is_warm(Ino(1 + STREAMS as u64));
+        assert!(streams.slots[1].ahead > 0, "another file in its place was warm");
         streams.is_warm(Ino(1));
         assert_eq!(streams.next(Ino(1), 21 * MIB, 22 * MIB, false), None);
     }

@@ -90,3 +90,52 @@ pub(super) const RECORDS_MAX: usize = 65_536;
 pub(super) const BYTES_WANTED: u64 = 32 << 20;
 /// Most payload of a core that is not folded.
 pub(super) const BYTES_MAX: u64 = 512 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inode::Ino;
+    use futures_util::FutureExt;
+
+    fn file(ino: u64) -> FileId {
+        FileId { ino: Ino(ino), generation: 1 }
+    }
+
+    #[test]
+    fn a_checkpoint_is_wanted_once_when_there_is_enough_to_fold() {
+        for (records, bytes) in [(RECORDS_WANTED, 1), (4, BYTES_WANTED / 4)] {
+            let backlog = Backlog::default();
+            let wanted = backlog.wanted.raised();
+            (1..records).for_each(|_| backlog.note(file(1), bytes));
+            assert!(!backlog.is_due() && wanted.now_or_never().is_none());
+            let wanted = backlog.wanted.raised();
+            backlog.note(file(1), bytes);
+            assert!(backlog.is_due() && wanted.now_or_never().is_some());
+            let wanted = backlog.wanted.raised();
+            backlog.note(file(1), bytes);
+            assert!(backlog.is_due() && wanted.now_or_never().is_none(), "it was raised already");
+        }
+    }
+
+    #[test]
+    fn what_is_being_folded_or_could_not_be_counts_until_it_is() {
+        let backlog = Backlog::default();
+        backlog.note(file(2), BYTES_MAX - 1);
+        backlog.note(file(1), 0);
+        let taken = backlog.take();
+        assert_eq!(taken, [file(1), file(2)]);
+        assert!(backlog.is_empty() && !backlog.is_due() && !backlog.is_full());
+        backlog.note(file(3), 1);
+        assert!(backlog.is_full(), "what was taken is not folded yet");
+        backlog.put_back(taken);
+        backlog.folded();
+        assert!(backlog.is_full() && backlog.is_due(), "it could not be folded");
+        assert_eq!(backlog.take(), [file(1), file(2), file(3)]);
+        backlog.folded();
+        assert!(!backlog.is_full() && backlog.is_empty());
+        (1..RECORDS_MAX).for_each(|_| backlog.note(file(1), 0));
+        assert!(!backlog.is_full());
+        backlog.note(file(1), 0);
+        assert!(backlog.is_full(), "so many records are full too");
+    }
+}

@@ -78,7 +78,8 @@ struct Waiting {
 }
 
 impl Touch {
-    fn make(&self, reader: &Reader) -> Result<(), Status> {
+    /// Makes it.
+    pub(super) fn make(&self, reader: &Reader) -> Result<(), Status> {
         match self {
             Touch::Inode(ino) => reader.inode(*ino).map(drop),
             Touch::Name(dir, name) => {
@@ -294,6 +295,7 @@ mod tests {
         let shared = shared();
         let ((one, one_rung), (other, other_rung)) = (port(&shared, 0), port(&shared, 1));
         let mut first = pin!(one.submit(Touch::Inode(Ino(1))).unwrap());
+        assert!(one.submit(Touch::Inode(Ino(1))).is_some(), "its pages are not there before they were looked up");
         let mut second = pin!(other.submit(Touch::Inode(Ino(2))).unwrap());
         assert!(!is_ready(first.as_mut()));
         assert_eq!(answer(&shared), Touch::Inode(Ino(1)));
@@ -320,6 +322,24 @@ mod tests {
         port.deliver();
         assert!(port.submit(inode(TOUCHES_MAX)).is_some());
         assert!(port.submit(inode(TOUCHES_MAX + 1)).is_none());
+    }
+
+    #[test]
+    fn a_place_that_is_taken_again_is_nobody_elses() {
+        let shared = shared();
+        let (port, _) = port(&shared, 0);
+        let submit = |ino: u64| Box::pin(port.submit(Touch::Inode(Ino(ino))).unwrap());
+        let mut waiting: Vec<_> = (0..TOUCHES_MAX as u64).map(submit).collect();
+        for round in 0..3 {
+            answer(&shared);
+            port.deliver();
+            assert!(is_ready(waiting.remove(0).as_mut()), "the first one goes on");
+            waiting.push(submit(1000 + round));
+            assert!(waiting.iter_mut().all(|wait| !is_ready(wait.as_mut())), "and nobody else");
+        }
+        (0..TOUCHES_MAX).for_each(|_| _ = answer(&shared));
+        port.deliver();
+        assert!(waiting.iter_mut().all(|wait| is_ready(wait.as_mut())));
     }
 
     #[test]

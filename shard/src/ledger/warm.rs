@@ -26,7 +26,11 @@ pub fn begin(directory: &Path) {
 
 /// Whether a ledger of so many bytes stays in memory while everything else does its work.
 pub fn fits(ledger_bytes: u64) -> bool {
-    memory::available_bytes().is_none_or(|available| ledger_bytes <= available / MEMORY_SHARE)
+    memory::available_bytes().is_none_or(|available| fits_in(ledger_bytes, available))
+}
+
+fn fits_in(ledger_bytes: u64, available_bytes: u64) -> bool {
+    ledger_bytes <= available_bytes / MEMORY_SHARE
 }
 
 /// Answers how many bytes were brought.
@@ -80,6 +84,7 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_half_of_the_memory_does_not_fit() {
+        assert!(fits_in(1 << 30, 2 << 30) && !fits_in((1 << 30) + 1, 2 << 30));
         assert!(fits(1 << 20));
         assert!(!fits(memory::total_bytes().unwrap()));
     }

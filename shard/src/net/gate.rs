@@ -116,6 +116,38 @@ mod tests {
     }
     use futures_util::FutureExt;
     use std::cell::Cell;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+
+    /// A task that counts how often it is woken.
+    #[derive(Default)]
+    struct Task {
+        woken: AtomicUsize,
+    }
+
+    impl Wake for Task {
+        fn wake(self: Arc<Task>) {
+            self.woken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn everyone_who_waits_is_woken_and_each_once() {
+        let (gate, tasks) = (Gate::default(), [Arc::<Task>::default(), Arc::default()]);
+        let mut waits = [(); 2].map(|()| Box::pin(gate.until(|| false)));
+        for round in 1..=3 {
+            for _ in 0..2 {
+                for (wait, task) in waits.iter_mut().zip(&tasks) {
+                    assert!(wait.as_mut().poll(&mut Context::from_waker(&Arc::clone(task).into())).is_pending());
+                }
+            }
+            assert!(!gate.is_idle());
+            gate.notify();
+            assert!(gate.is_idle());
+            assert_eq!(tasks.each_ref().map(|task| task.woken.load(Ordering::Relaxed)), [round; 2]);
+        }
+    }
 
     #[test]
     fn an_open_gate_is_passed_at_once() {

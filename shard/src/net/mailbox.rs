@@ -100,6 +100,7 @@ pub(crate) fn ring(bell: &OwnedFd) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use std::io::Read;
     use std::sync::Arc;
 
@@ -128,6 +129,27 @@ mod tests {
         assert!(mailbox.was_called());
         assert!(!mailbox.was_called());
         assert!(mailbox.is_quiet());
+    }
+
+    #[test]
+    fn whatever_comes_rings_for_a_core_that_sleeps_and_for_no_other() {
+        let mailbox = Mailbox::new(4).unwrap();
+        let has_rung = || {
+            let mut bells = [PollFd::new(&mailbox.bell, PollFlags::IN)];
+            poll(&mut bells, Some(&Timespec::default())).unwrap() == 1
+        };
+        mailbox.call();
+        mailbox.post(1).unwrap();
+        assert!(!has_rung(), "nobody sleeps");
+        assert!(mailbox.was_called());
+        mailbox.take();
+        for come in [Mailbox::call, |mailbox: &Mailbox<i32>| mailbox.post(1).unwrap()] {
+            assert!(mailbox.is_quiet());
+            come(&mailbox);
+            assert!(has_rung());
+            mailbox.bell().unwrap().read_exact(&mut [0; 8]).unwrap();
+            assert!(mailbox.was_called() != mailbox.take().is_some());
+        }
     }
 
     #[test]

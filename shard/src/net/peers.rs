@@ -81,3 +81,27 @@ impl PeerLogs for Peers {
 
 /// Rest while the other core's mailbox is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cache::sim::SimWorld;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn each_question_gets_its_own_answer_in_whatever_order_they_come() {
+        let mailboxes: Arc<[_]> = (0..2).map(|_| Arc::new(Mailbox::new(4).unwrap())).collect();
+        let peers = Peers::new(0, mailboxes.clone(), Rc::new(SimWorld::new(1)));
+        let mut answers = [(); 3].map(|()| peers.ask(0, 1, LogAsk::Fold));
+        let asked = [(); 3].map(|()| match mailboxes[1].take() {
+            Some(Letter::Ask(ask)) => ask.number,
+            _ => panic!("nothing was asked"),
+        });
+        for (index, result) in [(2, Err(Status::Io)), (0, Ok(())), (1, Err(Status::NoSpace))] {
+            assert_eq!(answers[index].as_mut().now_or_never(), None);
+            peers.answered(asked[index], result);
+            assert_eq!(answers[index].as_mut().now_or_never(), Some(result));
+        }
+        peers.answered(asked[0], Ok(()));
+    }
+}

@@ -8,6 +8,7 @@ use crate::ledger::command::CreateHow;
 use crate::ledger::env::Tables;
 use crate::ledger::record::{Table, entry, inode, meta, tree};
 use crate::ledger::store::OpenError;
+use crate::ledger::touch::Touch;
 use crate::status::Status;
 use std::sync::atomic::Ordering;
 
@@ -183,4 +184,29 @@ fn a_ledger_that_seems_empty_is_not_made_anew() {
         assert!(tables.rows(Table::Meta).delete(txn, meta::KEY).unwrap());
     });
     assert!(matches!(rig.refusal(), OpenError::Unsound(_) | OpenError::Headless));
+}
+
+#[test]
+fn a_touch_reads_what_is_about_to_be_looked_up_and_nothing_else() {
+    let mut rig = Rig::new();
+    let root = rig.root();
+    let dir = rig.mkdir(root, "dir", 0o755);
+    let sub = rig.mkdir(dir.id(), "sub", 0o755);
+    let files = ["f", "g"].map(|name| rig.file(dir.id(), name, 0o644));
+    damage(&mut rig, Table::Inodes, inode::key(files[0].ino).as_bytes());
+    let name = |dir, name: &[u8]| Touch::Name(dir, name.into());
+    let io = Err(Status::Io);
+    for (touch, met) in [
+        (Touch::Inode(files[0].ino), io),
+        (Touch::Inode(files[1].ino), Ok(())),
+        (name(dir.ino, b"f"), io),
+        (name(dir.ino, b"g"), Ok(())),
+        (Touch::Entries(dir.ino, 0), Ok(())),
+        (Touch::Objects(dir.ino, 0), io),
+        (Touch::Objects(dir.ino, files[0].change), Ok(())),
+    ] {
+        assert_eq!(touch.make(&rig.reader), met, "{touch:?}");
+    }
+    damage(&mut rig, Table::Inodes, inode::key(dir.ino).as_bytes());
+    assert_eq!(name(sub.ino, b"..").make(&rig.reader), io, "the directory above");
 }
