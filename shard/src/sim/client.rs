@@ -41,6 +41,8 @@ pub(crate) struct Client {
     patience: Duration,
     rng: Rng,
     link: Option<Rc<Link>>,
+    /// What came by here may take effect as long as the server has it, also when the call was answered.
+    late: Option<(CallId, Rc<Link>)>,
     received: Vec<u8>,
 }
 
@@ -56,6 +58,7 @@ impl Client {
             patience: PATIENCE,
             rng: Rng::new(site.world.random()),
             link: None,
+            late: None,
             received: Vec::new(),
         }
     }
@@ -67,6 +70,9 @@ impl Client {
 
     /// Asks, and waits for the answer. One that makes no sense is a panic.
     pub(crate) async fn ask(&mut self, op: Op) -> Reply {
+        if let Some((id, _)) = self.late.take_if(|(_, link)| link.is_over()) {
+            self.site.judge.borrow_mut().is_over(id);
+        }
         let id = self.site.judge.borrow_mut().call(op.clone(), self.number, self.user, self.site.world.now());
         self.pursue(id, &op).await
     }
@@ -83,11 +89,31 @@ impl Client {
                 self.site.judge.borrow_mut().sent(id, self.site.world.now());
                 link.send(&record);
             }
+            if matches!(op, Op::Write { .. }) {
+                self.send_late(id, &record);
+            }
             if let Some(body) = self.awaited(&link, id).await {
                 return self.judged(id, op, &body);
             }
             self.hang_up(op, &link).await;
         }
+    }
+
+    /// Now and then the network has kept a copy, which comes by another way and when it likes.
+    fn send_late(&mut self, id: CallId, record: &[u8]) {
+        let one_in = self.weather.late_one_in;
+        if one_in == 0 || self.late.is_some() || !self.rng.one_in(one_in) {
+            return;
+        }
+        let Some(link) = self.site.server.borrow().as_ref().map(|server| server.connect(self.address, self.weather))
+        else {
+            return;
+        };
+        self.site.judge.borrow_mut().sent_late(id, self.site.world.now());
+        link.delay(Duration::from_micros(self.rng.below(LATE_US_MAX)));
+        link.send(record);
+        link.close();
+        self.late = Some((id, link));
     }
 
     /// The answer; `None` when it does not come.
@@ -201,5 +227,7 @@ impl Site {
 
 /// Most time that a history takes.
 const PLAY_MAX: Duration = Duration::from_secs(120);
+/// How late a copy comes.
+const LATE_US_MAX: u64 = 100_000;
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_millis(60);

@@ -32,9 +32,10 @@ pub fn drive(decisions: &[u8]) {
     };
     let weather = match first & 2 {
         0 => Weather::FAIR,
-        _ => Weather { latency_us_max: 500, cut_one_in: 12, is_choppy: true },
+        // Late copies beside a disk that fails would be too many cases for the judge.
+        _ => Weather { latency_us_max: 500, cut_one_in: 12, is_choppy: true, late_one_in: 0 },
     };
-    let judge = Judge::new(root(), Rules { disk_fails: true, disk_fills: false });
+    let judge = Judge::new(root(), Rules { disk_fails: true, ..Rules::default() });
     let site = Site::new(world.clone(), judge, format!("driven by {decisions:02x?}"));
     site.run(async {
         boot(&site, image, setup, None).await;

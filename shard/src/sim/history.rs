@@ -42,16 +42,16 @@ pub fn run(seed: u64) -> Tally {
 
 /// The same, and all that happened in it.
 pub fn replay(seed: u64) -> (Tally, String) {
-    replay_over(seed, |_| {})
+    replay_over(seed, |_, _| {})
 }
 
-/// The same over a disk that `change` has changed.
-pub(super) fn replay_over(seed: u64, change: impl FnOnce(&SimDisk)) -> (Tally, String) {
+/// The same with rules and over a disk that `change` has changed.
+pub(super) fn replay_over(seed: u64, change: impl FnOnce(&mut Rules, &SimDisk)) -> (Tally, String) {
     let mut rng = Rng::new(seed);
-    let plan = Plan::of(&mut rng);
+    let mut plan = Plan::of(&mut rng);
     let world = SimWorld::new(rng.bits());
     let image = Image::blank(&world);
-    change(&image.disk);
+    change(&mut plan.rules, &image.disk);
     let reaper = Reaper::new(plan.setup, seed, plan.points_one_in);
     let title = format!("history {seed} (cargo xtask sim --seed {seed})");
     let site = Site::new(world, Judge::new(root(), plan.rules), title);
@@ -82,11 +82,13 @@ impl Plan {
         let is_small = rng.one_in(5);
         let pause_us_max = if rng.one_in(2) { 1_500_000 } else { 1 };
         let mut rules = match rng.below(6) {
-            0 => Rules { disk_fails: true, disk_fills: false },
-            1 => Rules { disk_fails: false, disk_fills: true },
+            0 => Rules { disk_fails: true, ..Rules::default() },
+            1 => Rules { disk_fills: true, ..Rules::default() },
             _ => Rules::default(),
         };
         rules.disk_fills |= is_small;
+        // With more clients the judge would have too many cases.
+        rules.comes_late = clients == 1;
         Plan {
             rules,
             pause_us_max,
@@ -100,7 +102,8 @@ impl Plan {
             weather: if is_fair {
                 Weather { is_choppy: true, ..Weather::FAIR }
             } else {
-                Weather { latency_us_max: 3_000, cut_one_in: 8 + rng.below(24), is_choppy: true }
+                let late_one_in = if rules.comes_late { 4 } else { 0 };
+                Weather { latency_us_max: 3_000, cut_one_in: 8 + rng.below(24), is_choppy: true, late_one_in }
             },
             crashes: rng.below(3) as u32 + 2 * u32::from(rules.disk_fails || rules.disk_fills),
             points_one_in: 1 + rng.below(4),

@@ -38,6 +38,8 @@ pub(crate) struct Rules {
     pub(crate) disk_fails: bool,
     /// The disk is full: NOSPC may be answered.
     pub(crate) disk_fills: bool,
+    /// A WRITE may take effect once more after its answer, when a copy of it comes late.
+    pub(crate) comes_late: bool,
 }
 
 /// One explanation of all that was answered.
@@ -66,6 +68,10 @@ pub(crate) struct Call {
     since: Nfstime3,
     /// Transmissions since the server's start.
     sent: u8,
+    /// Those of them that may take effect after the answer.
+    late: u8,
+    /// It has its answer, and is here for those alone.
+    is_answered: bool,
 }
 
 /// What happened, for the report of a failure.
@@ -95,7 +101,7 @@ impl Judge {
         self.next += 1;
         let op = Rc::new(op);
         self.events.push(Rc::new(Event::Called { id, at, client, user: user.uid, op: op.clone() }));
-        self.calls.insert(id, Call { op, client, user, since: nfstime(at), sent: 0 });
+        self.calls.insert(id, Call { op, client, user, since: nfstime(at), sent: 0, late: 0, is_answered: false });
         id
     }
 
@@ -107,6 +113,36 @@ impl Judge {
             }
             call.sent = call.sent.saturating_add(1);
         }
+    }
+
+    /// It is sent once more, by a way on which it may take effect whenever it likes.
+    pub(crate) fn sent_late(&mut self, id: CallId, at: Time) {
+        self.sent(id, at);
+        if self.rules.comes_late
+            && let Some(call) = self.calls.get_mut(&id)
+        {
+            call.late = call.late.saturating_add(1);
+        }
+    }
+
+    /// What was sent late has taken effect, or never will.
+    pub(crate) fn is_over(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.late = 0;
+        if !call.is_answered {
+            return;
+        }
+        let mut cases = Vec::new();
+        for case in &self.cases {
+            self.expand(case.clone(), &mut cases);
+        }
+        self.calls.remove(&id);
+        self.cases.clear();
+        for mut case in cases {
+            case.done.remove(&id);
+            push_new(&mut self.cases, case);
+        }
+        self.tidy();
     }
 
     /// It was answered. `Err` tells why that cannot be.
@@ -126,13 +162,24 @@ impl Judge {
         }
         assert!(found.len() <= CASES_MAX, "{} cases: the history is too wild for the judge", found.len());
         self.cases = found;
-        self.calls.remove(&id);
+        match self.calls.get_mut(&id) {
+            Some(call) if call.late > 0 => {
+                call.is_answered = true;
+                call.sent = call.late;
+            }
+            _ => drop(self.calls.remove(&id)),
+        }
+        self.tidy();
+        Ok(())
+    }
+
+    /// Where nothing is under way, cases that differ in nothing that matters are one.
+    fn tidy(&mut self) {
         if self.calls.is_empty() {
             self.cases.iter_mut().for_each(|case| case.state.tidy());
             let cases = std::mem::take(&mut self.cases);
             cases.into_iter().for_each(|case| push_new(&mut self.cases, case));
         }
-        Ok(())
     }
 
     fn is_forgiven(&self, reply: &Reply) -> bool {
@@ -152,18 +199,21 @@ impl Judge {
         for case in &self.cases {
             self.expand(case.clone(), &mut cases);
         }
+        self.calls.retain(|_, call| !call.is_answered);
         let mut left = Vec::new();
         for mut case in cases {
             case.state.crash();
+            case.done.retain(|id, _| self.calls.contains_key(id));
             self.forget(case, &mut left);
         }
         self.cases = left;
-        self.calls.values_mut().for_each(|call| call.sent = 0);
+        self.calls.values_mut().for_each(|call| (call.sent, call.late) = (0, 0));
     }
 
     /// Calls under way, for clients that send them again.
     pub(crate) fn under_way(&self) -> Vec<(CallId, Call)> {
-        self.calls.iter().map(|(&id, call)| (id, call.clone())).collect()
+        let asking = self.calls.iter().filter(|(_, call)| !call.is_answered);
+        asking.map(|(&id, call)| (id, call.clone())).collect()
     }
 
     /// Every way in which calls under way may have happened.
@@ -257,6 +307,17 @@ impl Judge {
 }
 
 impl Case {
+    /// The call has its answer. What it did is told; how often it may happen yet is kept.
+    fn settle(&mut self, id: CallId, call: &Call) {
+        match self.done.get_mut(&id) {
+            Some(done) if call.late > 0 => {
+                done.expects.clear();
+                done.lately = done.lately.saturating_sub(call.sent - call.late);
+            }
+            _ => drop(self.done.remove(&id)),
+        }
+    }
+
     fn may_execute(&self, id: CallId, call: &Call) -> bool {
         if call.sent == 0 {
             return false;
@@ -317,7 +378,7 @@ impl Search<'_> {
             Err(why) if self.why.contains(&why) => {}
             Err(why) => self.why.push(why),
             Ok(()) => {
-                next.done.remove(&self.id);
+                next.settle(self.id, call);
                 push_new(&mut self.found, next);
             }
         }
@@ -333,7 +394,7 @@ impl Search<'_> {
                 cases.extend(self.judge.executed(&case, self.id, call));
             }
             let mut ended = case;
-            ended.done.remove(&self.id);
+            ended.settle(self.id, call);
             push_new(&mut self.found, ended);
         }
     }

@@ -23,11 +23,13 @@ pub(crate) struct Weather {
     pub(crate) cut_one_in: u64,
     /// Whether streams are cut into segments.
     pub(crate) is_choppy: bool,
+    /// Once in so many a WRITE comes once more, late: maybe after its answer, and after others; 0 for never.
+    pub(crate) late_one_in: u64,
 }
 
 impl Weather {
     /// Nothing is lost and hardly anything takes time.
-    pub(crate) const FAIR: Weather = Weather { latency_us_max: 20, cut_one_in: 0, is_choppy: false };
+    pub(crate) const FAIR: Weather = Weather { latency_us_max: 20, cut_one_in: 0, is_choppy: false, late_one_in: 0 };
 }
 
 /// One connection.
@@ -73,6 +75,11 @@ impl Link {
     /// Sends to the server.
     pub(crate) fn send(&self, bytes: &[u8]) {
         self.push(&self.to_server, bytes);
+    }
+
+    /// What is sent to the server from now on takes so long at least.
+    pub(crate) fn delay(&self, by: Duration) {
+        self.to_server.newest.set(self.world.monotonic() + by);
     }
 
     /// What the server sent next; `None` when the connection has ended.

@@ -4,7 +4,7 @@
 
 use super::history::replay_over;
 use super::{drive, run, sequence, sequences};
-use cache::sim::{Rng, SimDisk};
+use cache::sim::Rng;
 
 #[test]
 fn a_history_is_what_the_model_allows_at_every_crash() {
@@ -55,8 +55,14 @@ fn one_seed_is_one_history() {
 
 #[test]
 fn a_disk_that_lies_about_flushes_is_found_out() {
-    let is_found_out = |seed| std::panic::catch_unwind(|| replay_over(seed, SimDisk::lie)).is_err();
+    let is_found_out = |seed| std::panic::catch_unwind(|| replay_over(seed, |_, disk| disk.lie())).is_err();
     assert!((0..40).any(is_found_out), "acknowledged bytes were lost, and nobody has noticed");
+}
+
+#[test]
+fn a_write_that_comes_late_is_seen_to_undo_later_ones() {
+    let late = |seed| replay_over(seed, |rules, _| rules.comes_late = false);
+    assert!((0..100).any(|seed| std::panic::catch_unwind(|| late(seed)).is_err()), "no copy came late enough");
 }
 
 const SAMPLED: u64 = 160;

@@ -47,7 +47,7 @@ enum Part {
 }
 
 /// One object.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Object {
     pub(crate) kind: Ftype3,
     mode: u32,
@@ -76,14 +76,14 @@ pub(crate) struct Object {
 }
 
 /// An entry of a directory.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name {
     pub(crate) object: ObjectId,
     cookie: Option<u64>,
 }
 
 /// A change of a file's bytes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Change {
     key: Key,
     what: What,
@@ -92,14 +92,14 @@ struct Change {
     cleared: Option<u32>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
     Write { offset: u64, data: Rc<[u8]> },
     Resize { size: u64 },
 }
 
 /// The whole file system.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) objects: BTreeMap<ObjectId, Rc<Object>>,
     bound: Rc<BTreeMap<StampKey, Nfstime3>>,
