@@ -80,7 +80,7 @@ enum State {
     Closed,
 }
 
-/// Begins to serve a socket. Fails where the kernel has no descriptor left.
+/// Begins to serve a socket. Fails where the event loop does not take it.
 pub(crate) fn open(core: &Rc<Core>, socket: impl Socket, peer: IpAddr, seat: Seat) -> io::Result<()> {
     let (receiver, sender, closer) = socket.split()?;
     let connection = Rc::new_cyclic(|weak| Connection {

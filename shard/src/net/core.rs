@@ -353,7 +353,7 @@ impl Core {
     fn open_letter(self: &Rc<Core>, letter: Letter) -> ControlFlow<()> {
         match letter {
             Letter::Connection(Incoming { stream, peer, seat }) => {
-                // Without a descriptor for it, the connection is dropped here, and the client tries again.
+                // What the event loop does not take is dropped here, and the client tries again.
                 if conn::open(self, stream, peer, seat).is_err() {
                     self.stats.dropped.add(1);
                 }

@@ -6,8 +6,9 @@
 use cache::block::Sending;
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use nix::sys::socket::{Shutdown, shutdown};
 use std::io;
-use std::net::Shutdown;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// The two halves of a socket, and what ends both.
 pub(crate) type Halves<R, S> = (R, S, Box<dyn Close>);
@@ -48,11 +49,19 @@ impl Socket for std::net::TcpStream {
     type Sender = OwnedWriteHalf<monoio::net::TcpStream>;
 
     fn split(self) -> io::Result<Halves<Self::Receiver, Self::Sender>> {
-        // A second descriptor: monoio has no safe way to end an operation that waits in the kernel.
-        let closer = self.try_clone()?;
-        let (receiver, sender) = monoio::net::TcpStream::from_std(self)?.into_split();
+        let stream = monoio::net::TcpStream::from_std(self)?;
+        let descriptor = stream.as_raw_fd();
+        let (receiver, sender) = stream.into_split();
+        let closer = Closer { descriptor, _open: OwnedReadHalf(receiver.0.clone()) };
         Ok((receiver, sender, Box::new(closer)))
     }
+}
+
+/// Ends what waits in the kernel for a stream, which monoio has no safe way to do. It needs no descriptor of its own.
+struct Closer {
+    descriptor: RawFd,
+    /// Keeps the stream open: until then the number is its own.
+    _open: OwnedReadHalf<monoio::net::TcpStream>,
 }
 
 impl Receive for OwnedReadHalf<monoio::net::TcpStream> {
@@ -69,14 +78,14 @@ impl Transmit for OwnedWriteHalf<monoio::net::TcpStream> {
     }
 }
 
-impl Close for std::net::TcpStream {
+impl Close for Closer {
     fn close_receiving(&self) {
         // It fails only where the peer is gone already.
-        let _ = self.shutdown(Shutdown::Read);
+        let _ = shutdown(self.descriptor, Shutdown::Read);
     }
 
     fn close(&self) {
-        let _ = self.shutdown(Shutdown::Both);
+        let _ = shutdown(self.descriptor, Shutdown::Both);
     }
 }
 
