@@ -13,34 +13,46 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Runs the cases named in `wanted`, or all that fit the server when that is empty, `jobs` at the same time.
+/// Runs the cases named in `wanted`, or all that fit the server when that is empty, `jobs` at the same time; those that
+/// run alone come last.
 pub(crate) fn run(options: Options, jobs: usize, wanted: &[String]) -> Outcome {
     let chosen = choose(options.server, wanted)?;
     let kclient = places::kclient()?;
     raise_open_files();
     let root = places::work_root()?;
     fs::create_dir_all(&root).during(root.display())?;
+    let (alone, together): (Vec<_>, Vec<_>) = chosen.iter().partition(|case| case.alone);
+    let passes = |case: &Case| passes(&kclient, options, case, &root);
+    let failed = failures(&together, jobs, passes)? + failures(&alone, 1, passes)?;
+    println!("{} passed, {failed} failed", chosen.len() - failed);
+    ensure!(failed == 0, "some end-to-end cases failed");
+    Ok(String::new())
+}
+
+/// Runs these, `jobs` at the same time, and counts those that do not pass.
+fn failures(
+    cases: &[&Case],
+    jobs: usize,
+    passes: impl Fn(&Case) -> Result<bool, Failure> + Sync,
+) -> Result<usize, Failure> {
     let next = AtomicUsize::new(0);
-    let take = || chosen.get(next.fetch_add(1, Ordering::Relaxed)).copied();
-    let failed = thread::scope(|scope| -> Result<usize, Failure> {
+    let take = || cases.get(next.fetch_add(1, Ordering::Relaxed)).copied();
+    thread::scope(|scope| {
         let runner = || -> Result<usize, Failure> {
             let mut failed = 0;
             while let Some(case) = take() {
-                failed += usize::from(!passes(&kclient, options, case, &root)?);
+                failed += usize::from(!passes(case)?);
             }
             Ok(failed)
         };
         let runners: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(runner)).collect();
         let counts = runners.into_iter().map(|runner| runner.join().map_err(|_| Failure::new("a runner panicked"))?);
         counts.sum()
-    })?;
-    println!("{} passed, {failed} failed", chosen.len() - failed);
-    ensure!(failed == 0, "some end-to-end cases failed");
-    Ok(String::new())
+    })
 }
 
 /// For the cases and the servers that they start: inside a lab the limit cannot be raised any more. Where it stays low,
-/// the case that needs more says so.
+/// the case that wants more says what it does instead.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let maximum = limit.maximum.map(|files| files.max(OPEN_FILES));
@@ -49,7 +61,7 @@ fn raise_open_files() {
 }
 
 /// Files that a case or its server may need to have open.
-pub(crate) const OPEN_FILES: u64 = 18_000;
+const OPEN_FILES: u64 = 12_000;
 
 /// Runs a case in a folder of its own, and reports on it in one piece: others run meanwhile.
 fn passes(kclient: &Path, options: Options, case: &Case, root: &Path) -> Result<bool, Failure> {

@@ -34,6 +34,15 @@ pub(crate) struct Server {
     child: Option<Child>,
 }
 
+/// Memory of a server.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Memory {
+    pub(crate) resident_bytes: u64,
+    /// The part of it that is no file's: without the program, and without the pages of the ledger, which is mapped. The
+    /// kernel takes back those whenever it needs memory.
+    pub(crate) own_bytes: u64,
+}
+
 /// Environment of the daemon under test: its configuration's `BASALT_<SECTION>_<KEY>`.
 pub(crate) type Settings = &'static [(&'static str, &'static str)];
 
@@ -163,22 +172,26 @@ impl Server {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.place.port))
     }
 
-    /// Resident memory of the running server, in bytes.
-    pub(crate) fn resident_bytes(&self) -> Result<u64, Failure> {
-        self.memory("VmRSS:")
+    /// Memory of the running server.
+    pub(crate) fn memory(&self) -> Result<Memory, Failure> {
+        let status = fs::read_to_string(self.process()?.join("status"))?;
+        let bytes = |which: &str| -> Result<u64, Failure> {
+            let line = status.lines().find_map(|line| line.strip_prefix(which));
+            let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+            kib.map(|kib| kib << 10).ok_or_else(|| Failure::new(format!("no {which} of the server")))
+        };
+        Ok(Memory { resident_bytes: bytes("VmRSS:")?, own_bytes: bytes("RssAnon:")? + bytes("RssShmem:")? })
     }
 
-    /// The part of it that is no file's: without the pages of the ledger, which is mapped.
-    pub(crate) fn own_bytes(&self) -> Result<u64, Failure> {
-        self.memory("RssAnon:")
+    /// How many files and sockets the running server has open.
+    pub(crate) fn open_files(&self) -> Result<usize, Failure> {
+        Ok(fs::read_dir(self.process()?.join("fd"))?.count())
     }
 
-    fn memory(&self, which: &str) -> Result<u64, Failure> {
+    /// What the kernel tells of the running server.
+    fn process(&self) -> Result<PathBuf, Failure> {
         let child = self.child.as_ref().ok_or_else(|| Failure::new("the server does not run"))?;
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(which));
-        let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
-        kib.map(|kib| kib << 10).ok_or_else(|| Failure::new(format!("no {which} of the server")))
+        Ok(PathBuf::from(format!("/proc/{}", child.id())))
     }
 
     pub(crate) fn log(&self) -> PathBuf {

@@ -20,7 +20,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome {
     let mut server = Server::start_with(lab, &lab.folder("pool")?, SETTINGS)?;
     let place = server.place().clone();
     let root = Client::new(server.address(), 1).root(place.mountport, &place.share)?;
-    let before_bytes = server.own_bytes()?;
+    let before_bytes = server.memory()?.own_bytes;
     let end = AtomicBool::new(false);
     let address = server.address();
     let served = thread::scope(|scope| {
@@ -30,7 +30,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome {
         let served = bystander.join().map_err(|_| Failure::new("the bystander panicked"))?;
         outcome.and(served.during("the bystander"))
     })?;
-    let after_bytes = server.own_bytes()?;
+    let after_bytes = server.memory()?.own_bytes;
     ensure!(
         after_bytes < before_bytes + MEMORY_GROWTH_MAX,
         "the server's memory grew from {before_bytes} to {after_bytes} bytes"

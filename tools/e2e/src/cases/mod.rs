@@ -27,6 +27,8 @@ pub(crate) struct Case {
     pub(crate) limit_s: u32,
     /// Whether it makes sense against the control server too.
     pub(crate) control: bool,
+    /// Whether it measures, so that nothing else may run beside it.
+    pub(crate) alone: bool,
     pub(crate) run: fn(&Lab) -> Outcome,
 }
 
@@ -35,14 +37,15 @@ pub(crate) fn list() -> Outcome {
     Ok(rows.join("\n"))
 }
 
-/// In the order that they begin in: the long ones first, so that the short ones fill the gaps. The limits allow for a
-/// machine that is ten times as slow; they are there for what hangs.
+/// In the order that they begin in, those that run alone after all others: the long ones first, so that the short ones
+/// fill the gaps. The limits allow for a machine that is ten times as slow; they are there for what hangs.
 pub(crate) const ALL: &[Case] = &[
     Case {
         name: "fsx",
         about: "fsx with four seeds, truncates and mapped writes, one client with nconnect=4",
         limit_s: 2400,
         control: true,
+        alone: false,
         run: fsx::run,
     },
     Case {
@@ -50,6 +53,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "20,000 files and 2 GiB in and out, over a restart, from two clients; rm -rf gives the space back",
         limit_s: 2400,
         control: true,
+        alone: false,
         run: tree::run,
     },
     Case {
@@ -57,6 +61,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "kill -9 under load: all acknowledged state is there, verified clean, serving again within 2 s",
         limit_s: 3600,
         control: false,
+        alone: false,
         run: kill::kill_nine,
     },
     Case {
@@ -64,6 +69,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "stress-ng's file system stressors",
         limit_s: 1800,
         control: true,
+        alone: false,
         run: stress::stress_ng,
     },
     Case {
@@ -71,6 +77,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "the same with the pool's disk (XFS, ext4) shut down at a random moment",
         limit_s: 1800,
         control: false,
+        alone: false,
         run: kill::power_cut,
     },
     Case {
@@ -78,6 +85,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "the same under a kernel client that stays mounted",
         limit_s: 1800,
         control: false,
+        alone: false,
         run: kill::kill_client,
     },
     Case {
@@ -85,6 +93,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "git clone, git fsck and cargo build on the mount",
         limit_s: 1800,
         control: true,
+        alone: false,
         run: git::run,
     },
     Case {
@@ -92,6 +101,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "100,000 entries listed while others come and go and the server is started again: none lost, none twice",
         limit_s: 900,
         control: true,
+        alone: false,
         run: readdir::run,
     },
     Case {
@@ -99,14 +109,23 @@ pub(crate) const ALL: &[Case] = &[
         about: "all tests of pjdfstest but the two that NFSv3 cannot pass",
         limit_s: 900,
         control: true,
+        alone: false,
         run: pjdfstest::run,
     },
-    Case { name: "fio", about: "fio with verify, four jobs", limit_s: 1800, control: true, run: stress::fio },
+    Case {
+        name: "fio",
+        about: "fio with verify, four jobs",
+        limit_s: 1800,
+        control: true,
+        alone: false,
+        run: stress::fio,
+    },
     Case {
         name: "shares",
         about: "several shares by configuration: squashing, read-only, denied clients, in memory, after a restart",
         limit_s: 900,
         control: false,
+        alone: false,
         run: shares::run,
     },
     Case {
@@ -114,6 +133,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "a full disk: no space for data, while remove, commit, kill -9 and restart work; then space again",
         limit_s: 900,
         control: true,
+        alone: false,
         run: full::run,
     },
     Case {
@@ -121,6 +141,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "bad lengths, versions, credentials, handles and names get their RFC answer; others are unharmed",
         limit_s: 600,
         control: false,
+        alone: false,
         run: hostile::run,
     },
     Case {
@@ -128,6 +149,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "10,000 connections, half records, floods, unread answers: memory as configured, others served on",
         limit_s: 1800,
         control: false,
+        alone: true,
         run: siege::run,
     },
     Case {
@@ -135,6 +157,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "write verifiers, exclusive creates, stale handles and sixteen groups, over kill -9",
         limit_s: 600,
         control: true,
+        alone: false,
         run: promises::run,
     },
     Case {
@@ -142,6 +165,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "rpcinfo and showmount answer truthfully, with a port mapper of our own and with rpcbind",
         limit_s: 600,
         control: false,
+        alone: false,
         run: portmap::run,
     },
     Case {
@@ -149,6 +173,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "a disk that fails: errors from then on, never success, and a new verifier after the restart",
         limit_s: 600,
         control: false,
+        alone: false,
         run: failing::run,
     },
     Case {
@@ -156,6 +181,7 @@ pub(crate) const ALL: &[Case] = &[
         about: "a call sent again gets the same answer and has one effect, also after kill -9",
         limit_s: 600,
         control: false,
+        alone: false,
         run: replay::run,
     },
 ];

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::nfs3::{Cookieverf3, FileHandleBuf, GetattrArgs, LookupArgs, Procedure, ReadArgs, ReaddirplusArgs};
 use wire::nfs3::{Diropargs3, Filename};
 
@@ -20,27 +20,49 @@ pub(super) struct Target {
     /// A file that does not fit the server's cache.
     pub(super) large: FileHandleBuf,
     pub(super) large_bytes: u64,
+    /// Connections that a crowd opens.
+    pub(super) crowd: usize,
 }
 
 pub(super) struct Attack {
     pub(super) name: &'static str,
     pub(super) threads: u32,
-    /// Goes on until it is told to end. The number tells its threads apart.
-    pub(super) run: fn(&Target, u32, &AtomicBool) -> Result<(), Failure>,
+    /// Whether it keeps a whole crowd connected where the server admits it.
+    pub(super) holds: bool,
+    /// Goes on until it is told to end.
+    pub(super) run: fn(&Target, &Lane<'_>) -> Result<(), Failure>,
+}
+
+/// What a thread of an attack is told, and tells.
+pub(super) struct Lane<'a> {
+    /// Tells the threads of an attack apart.
+    pub(super) number: u32,
+    pub(super) end: &'a AtomicBool,
+    pub(super) high: &'a AtomicBool,
+}
+
+impl Lane<'_> {
+    fn goes_on(&self) -> bool {
+        !self.end.load(Ordering::Relaxed)
+    }
+
+    /// It has all that it wanted to have: from now on the attack is at its height.
+    fn is_high(&self) {
+        self.high.store(true, Ordering::Relaxed);
+    }
 }
 
 pub(super) const ALL: &[Attack] = &[
-    Attack { name: "10,000 connections with half a record", threads: 2, run: crowd },
-    Attack { name: "lengths of 4 GiB", threads: 1, run: lengths },
-    Attack { name: "calls without reading answers", threads: 2, run: pipeline },
-    Attack { name: "trickles", threads: 1, run: trickle },
-    Attack { name: "coming and going", threads: 2, run: churn },
-    Attack { name: "portmapper and admin floods", threads: 3, run: floods },
+    Attack { name: "10,000 connections with half a record", threads: 2, holds: true, run: crowd },
+    Attack { name: "lengths of 4 GiB", threads: 1, holds: false, run: lengths },
+    Attack { name: "calls without reading answers", threads: 2, holds: false, run: pipeline },
+    Attack { name: "trickles", threads: 1, holds: false, run: trickle },
+    Attack { name: "coming and going", threads: 2, holds: false, run: churn },
+    Attack { name: "portmapper and admin floods", threads: 3, holds: false, run: floods },
 ];
 
-/// Opens connections until there are [`CROWD`], each with the beginning of a record; those that are closed are opened
-/// anew.
-fn crowd(target: &Target, lane: u32, end: &AtomicBool) -> Result<(), Failure> {
+/// Opens as many connections as it wants, each with the beginning of a record; those that are closed are opened anew.
+fn crowd(target: &Target, lane: &Lane<'_>) -> Result<(), Failure> {
     let mark = |bytes: u32| (bytes | LAST_FRAGMENT).to_be_bytes();
     let begun: [Vec<u8>; 4] = [
         vec![0x80],
@@ -50,9 +72,10 @@ fn crowd(target: &Target, lane: u32, end: &AtomicBool) -> Result<(), Failure> {
         [&mark(20 << 10)[..], &[0; 19 << 10]].concat(),
     ];
     let mut open: Vec<TcpStream> = Vec::new();
-    let mut number = lane;
-    while !end.load(Ordering::Relaxed) {
-        if open.len() < CROWD / 2 {
+    let mut number = lane.number;
+    let mut looked = Instant::now();
+    while lane.goes_on() {
+        if open.len() < target.crowd / 2 {
             if let Ok(mut stream) = connect(target.address, number) {
                 // What does not fit the socket at once is not sent.
                 let _ = stream.write(&begun[open.len() % begun.len()]);
@@ -60,17 +83,19 @@ fn crowd(target: &Target, lane: u32, end: &AtomicBool) -> Result<(), Failure> {
             }
             number += 2;
         } else {
+            lane.is_high();
             thread::sleep(Duration::from_millis(50));
         }
-        if number % 1024 < 2 {
+        if looked.elapsed() > LOOK_PAUSE {
             open.retain(is_open);
+            looked = Instant::now();
         }
     }
     Ok(())
 }
 
 /// Marks and counts that claim what nobody has.
-fn lengths(target: &Target, _: u32, end: &AtomicBool) -> Result<(), Failure> {
+fn lengths(target: &Target, lane: &Lane<'_>) -> Result<(), Failure> {
     let whole =
         Client::new(target.address, 1).prepare(Procedure::Getattr, &GetattrArgs { object: target.root.handle() });
     let mut claims = vec![
@@ -84,8 +109,9 @@ fn lengths(target: &Target, _: u32, end: &AtomicBool) -> Result<(), Failure> {
         bytes[word * 4..word * 4 + 4].copy_from_slice(&[0xFF; 4]);
         bytes
     }));
+    lane.is_high();
     for number in 0.. {
-        if end.load(Ordering::Relaxed) {
+        if !lane.goes_on() {
             break;
         }
         let Ok(mut stream) = connect(target.address, number) else { continue };
@@ -96,11 +122,11 @@ fn lengths(target: &Target, _: u32, end: &AtomicBool) -> Result<(), Failure> {
 }
 
 /// Tens of thousands of calls on each of many connections, and not one answer is read.
-fn pipeline(target: &Target, lane: u32, end: &AtomicBool) -> Result<(), Failure> {
+fn pipeline(target: &Target, lane: &Lane<'_>) -> Result<(), Failure> {
     let bursts = [getattrs(target), reads(target), listings(target)?];
     let mut open: Vec<(TcpStream, usize, usize)> = Vec::new();
-    let mut number = lane;
-    while !end.load(Ordering::Relaxed) {
+    let mut number = lane.number;
+    while lane.goes_on() {
         if open.len() < PIPELINES {
             if let Ok(stream) = connect(target.address, number) {
                 open.push((stream, number as usize / 2 % bursts.len(), 0));
@@ -120,6 +146,7 @@ fn pipeline(target: &Target, lane: u32, end: &AtomicBool) -> Result<(), Failure>
             }
         });
         if !moved && open.len() == PIPELINES {
+            lane.is_high();
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -154,15 +181,16 @@ fn listings(target: &Target) -> Result<Vec<u8>, Failure> {
 }
 
 /// A byte now and then, on connections that are not quite silent.
-fn trickle(target: &Target, _: u32, end: &AtomicBool) -> Result<(), Failure> {
+fn trickle(target: &Target, lane: &Lane<'_>) -> Result<(), Failure> {
     let call = getattrs(target);
     let mut open: Vec<(TcpStream, usize)> = Vec::new();
     let mut number = 0;
-    while !end.load(Ordering::Relaxed) {
+    while lane.goes_on() {
         if open.len() < TRICKLES {
             open.extend(connect(target.address, number).map(|stream| (stream, 0)));
             number += 1;
         } else {
+            lane.is_high();
             thread::sleep(Duration::from_millis(20));
         }
         open.retain_mut(|(stream, sent)| {
@@ -175,10 +203,11 @@ fn trickle(target: &Target, _: u32, end: &AtomicBool) -> Result<(), Failure> {
 }
 
 /// Connections that ask for a long listing and are gone, some with a reset.
-fn churn(target: &Target, lane: u32, end: &AtomicBool) -> Result<(), Failure> {
+fn churn(target: &Target, lane: &Lane<'_>) -> Result<(), Failure> {
     let asked = listings(target)?;
-    let mut number = lane;
-    while !end.load(Ordering::Relaxed) {
+    lane.is_high();
+    let mut number = lane.number;
+    while lane.goes_on() {
         if let Ok(mut stream) = connect(target.address, number) {
             match number / 2 % 3 {
                 0 => {}
@@ -196,18 +225,19 @@ fn churn(target: &Target, lane: u32, end: &AtomicBool) -> Result<(), Failure> {
 }
 
 /// By lane: datagrams to the portmapper, connections to it, requests to the admin address.
-fn floods(_: &Target, lane: u32, end: &AtomicBool) -> Result<(), Failure> {
+fn floods(_: &Target, lane: &Lane<'_>) -> Result<(), Failure> {
     let getport: Vec<u8> =
         [9, 0, 2, 100_000, 2, 3, 0, 0, 0, 0, 100_003, 3, 6, 0_u32].iter().flat_map(|word| word.to_be_bytes()).collect();
     let record = [&(LAST_FRAGMENT | getport.len() as u32).to_be_bytes()[..], &getport].concat();
     let portmapper = SocketAddr::from((Ipv4Addr::LOCALHOST, 111));
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     let mut held: Vec<TcpStream> = Vec::new();
+    lane.is_high();
     for number in 0.. {
-        if end.load(Ordering::Relaxed) {
+        if !lane.goes_on() {
             break;
         }
-        let (to, bytes) = match (lane, number % 3) {
+        let (to, bytes) = match (lane.number, number % 3) {
             (0, _) => {
                 let _ = socket.send_to(&getport, portmapper);
                 continue;
@@ -246,7 +276,9 @@ fn is_open(stream: &TcpStream) -> bool {
 }
 
 const LAST_FRAGMENT: u32 = 1 << 31;
-const CROWD: usize = 10_000;
+pub(super) const CROWD: usize = 10_000;
+/// How often a crowd looks which of its connections were closed.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// Addresses that they come from: more than the usual limits admit together.
 const SOURCES: u32 = 400;
 /// Of one thread; more than its memory for replies would do for.

@@ -14,13 +14,15 @@ pub(super) struct Client {
 }
 
 /// What it does in turn.
-const OPERATIONS: [&str; 4] = ["GETATTR", "LOOKUP", "READ", "WRITE"];
+pub(super) const OPERATIONS: [&str; 4] = ["GETATTR", "LOOKUP", "READ", "WRITE"];
 
-/// The median latency of each operation in one window, or the lowest of several.
+/// The median latency of each operation in one window.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Medians {
-    operations: [Duration; OPERATIONS.len()],
-}
+pub(super) struct Medians([Duration; OPERATIONS.len()]);
+
+/// How many times as long each operation took as beside nothing: the least of several comparisons.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times([f64; OPERATIONS.len()]);
 
 impl Client {
     pub(super) fn new(target: &Target) -> Result<Client, Failure> {
@@ -42,7 +44,7 @@ impl Client {
                 samples.push(asked.elapsed());
             }
         }
-        Ok(Medians { operations: samples.map(median) })
+        Ok(Medians(samples.map(median)))
     }
 
     fn operate(&mut self, index: usize) -> Result<(), Failure> {
@@ -64,30 +66,36 @@ impl Client {
 }
 
 impl Medians {
-    /// Before there is a window.
-    pub(super) const WORST: Medians = Medians { operations: [Duration::MAX; OPERATIONS.len()] };
+    pub(super) fn over(&self, quiet: &Medians) -> Times {
+        Times(std::array::from_fn(|index| self.0[index].as_secs_f64() / quiet.0[index].as_secs_f64()))
+    }
+}
 
-    /// The lower one of each operation.
-    pub(super) fn best(&self, other: &Medians) -> Medians {
-        Medians { operations: std::array::from_fn(|index| self.operations[index].min(other.operations[index])) }
+impl Times {
+    /// Before there is a comparison.
+    pub(super) const WORST: Times = Times([f64::INFINITY; OPERATIONS.len()]);
+
+    pub(super) fn least(&self, other: &Times) -> Times {
+        Times(std::array::from_fn(|index| self.0[index].min(other.0[index])))
     }
 
-    /// How many times as long as the other's a round of all operations takes.
-    pub(super) fn over(&self, other: &Medians) -> f64 {
-        self.round().as_secs_f64() / other.round().as_secs_f64()
-    }
-
-    fn round(&self) -> Duration {
-        self.operations.iter().sum()
+    /// Of the operation that was slowed down most.
+    pub(super) fn most(&self) -> f64 {
+        self.0.into_iter().fold(0.0, f64::max)
     }
 }
 
 impl fmt::Display for Medians {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} us", self.round().as_micros())?;
-        let parts = OPERATIONS.iter().zip(self.operations);
-        let parts: Vec<_> = parts.map(|(name, median)| format!("{name} {}", median.as_micros())).collect();
-        write!(f, " ({})", parts.join(", "))
+        let parts: Vec<_> = self.0.iter().map(|median| median.as_micros().to_string()).collect();
+        write!(f, "{}", parts.join(" "))
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<_> = self.0.iter().map(|times| format!("{times:.2}")).collect();
+        write!(f, "{}", parts.join(" "))
     }
 }
 
