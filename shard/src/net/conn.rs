@@ -4,7 +4,8 @@
 //! record of the receive buffer is served before the next read; the replies of a turn leave in one
 //! vectored send. Record marking: RFC 5531 11.
 //! Promises: bounded requests, reply bytes and memory, looked at before a call is served; a connection
-//! that has much to do gives way to the others after [`TURN_NANOS`]; a peer that stalls in the middle
+//! that has much to do gives way to the others after [`TURN_NANOS`], and one that is new or had much to do begins in
+//! the line; a peer that stalls in the middle
 //! of a record, or does not take its replies, is closed after a stated time; what is counted is
 //! released by drop.
 
@@ -67,6 +68,8 @@ pub struct Connection {
     receiving: Stall,
     sending: Stall,
     active: Cell<u32>,
+    /// What it asked for last was done in one turn: it need not wait in the line for its next one.
+    is_modest: Cell<bool>,
     _seat: Seat,
 }
 
@@ -99,6 +102,7 @@ pub(crate) fn open(core: &Rc<Core>, socket: impl Socket, peer: IpAddr, seat: Sea
         receiving: Stall::default(),
         sending: Stall::default(),
         active: Cell::new(core.seconds()),
+        is_modest: Cell::new(false),
         _seat: seat,
     });
     core.world.spawn(Box::pin(read(connection.clone(), receiver)));
@@ -122,6 +126,7 @@ async fn serve(connection: &Rc<Connection>, input: &mut Input) -> Result<usize, 
     let core = &connection.core;
     let mut since = core.nanos();
     let mut turn_ends = since + TURN_NANOS;
+    let (mut served, mut gave_way) = (false, false);
     let missing = loop {
         let body = match input.next_record() {
             Ok(Some(body)) if connection.is_open() => body,
@@ -132,14 +137,16 @@ async fn serve(connection: &Rc<Connection>, input: &mut Input) -> Result<usize, 
                 return Err(broken);
             }
         };
-        if since > turn_ends || !connection.has_room_for(input.message(&body)) {
+        let must_wait = !served && !connection.is_modest.get() && !core.begin_turn();
+        if must_wait || since > turn_ends || !connection.has_room_for(input.message(&body)) {
             core.rest();
             connection.flush();
-            core.wait_for_turn().await;
-            connection.wait_for_room(input.message(&body)).await;
+            connection.wait_to_go_on(input.message(&body)).await;
             since = core.nanos();
             turn_ends = since + TURN_NANOS;
+            gave_way = true;
         }
+        served = true;
         while connection.is_open() {
             since = dispatch::serve(connection, input.message(&body), since);
             let Some(room) = connection.held_until.take() else { break };
@@ -147,6 +154,9 @@ async fn serve(connection: &Rc<Connection>, input: &mut Input) -> Result<usize, 
             since = core.nanos();
         }
     };
+    if served {
+        connection.is_modest.set(!gave_way);
+    }
     core.rest();
     connection.flush();
     Ok(missing)
@@ -256,6 +266,18 @@ impl Connection {
                 // A connection that holds nothing may also do what alone is more than its limit.
                 bytes <= left || (self.is_quiet() && bytes <= room.max(SMALL_CALL_BYTES))
             })
+    }
+
+    /// Waits for room for this call and then for a turn, until there is room when the turn comes: however many
+    /// connections get room at the same time, one of them goes on each time the event loop comes around.
+    async fn wait_to_go_on(&self, message: &[u8]) {
+        loop {
+            self.wait_for_room(message).await;
+            self.core.wait_for_turn().await;
+            if self.has_room_for(message) || !self.is_open() {
+                return;
+            }
+        }
     }
 
     /// Waits until this call may be served: for the connection's own replies to leave, and then for

@@ -226,16 +226,30 @@ impl Core {
 
     /// Waits until the event loop has come around and those before in the line have had their turn.
     pub(crate) async fn wait_for_turn(self: &Rc<Core>) {
-        if !self.turning.replace(true) {
-            self.world.spawn(Box::pin(self.clone().take_turns()));
-        }
+        self.begin_turn();
         self.turns.wait().await;
     }
 
+    /// Takes a turn without waiting, unless someone has one until the event loop comes around.
+    pub(crate) fn begin_turn(self: &Rc<Core>) -> bool {
+        let is_free = !self.turning.replace(true);
+        if is_free {
+            self.world.spawn(Box::pin(self.clone().take_turns()));
+        }
+        is_free
+    }
+
+    /// Whether someone waits for a turn: what is long should be cut.
+    pub(crate) fn is_crowded(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
     async fn take_turns(self: Rc<Core>) {
-        while !self.turns.is_empty() {
+        loop {
             self.world.pause().await;
-            self.turns.next();
+            if !self.turns.next() {
+                break;
+            }
         }
         self.turning.set(false);
     }

@@ -25,6 +25,14 @@ use wire::nfs3::{
 pub(super) const TRANSFER_MAX: usize = 1 << 20;
 /// Most bytes of a READDIR or READDIRPLUS reply.
 pub(super) const LIST_MAX: usize = 1 << 20;
+/// The same while others wait for their turn: about as much as is listed in one.
+const LIST_CROWDED_MAX: u32 = 64 << 10;
+
+/// How much of a listing is given at a time to a client that wants `bytes` bytes; it asks for the rest.
+pub(super) fn list_bytes(call: &Call<'_>, bytes: u32) -> u32 {
+    let is_crowded = call.connection.core.is_crowded();
+    bytes.min(if is_crowded { LIST_CROWDED_MAX } else { LIST_MAX as u32 })
+}
 
 /// The verifier of every READDIR cookie: a listing can always go on from where it was.
 pub(super) const COOKIE_VERIFIER: Cookieverf3 = Cookieverf3([0; NFS3_COOKIEVERFSIZE]);

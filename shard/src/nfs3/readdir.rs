@@ -1,7 +1,7 @@
 //! READDIR, RFC 1813 3.3.16: names and numbers of a directory's entries. Cookies stay good for ever, so the verifier
 //! is the same for ever.
 
-use super::common::{COOKIE_VERIFIER, LIST_MAX, enter, fail, fattr, nfsstat};
+use super::common::{COOKIE_VERIFIER, enter, fail, fattr, list_bytes, nfsstat};
 use crate::fs::readdir::{self, Detail, Taken};
 use crate::net::dispatch::Call;
 use crate::net::reply::{Ended, Outcome, Reply};
@@ -21,7 +21,7 @@ pub(super) fn readdir(call: &Call<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     let mut w = reply.writer();
     let start = w.position();
-    let mut list = DirListWriter::begin(&mut w, dir_attributes, COOKIE_VERIFIER, args.count.min(LIST_MAX as u32));
+    let mut list = DirListWriter::begin(&mut w, dir_attributes, COOKIE_VERIFIER, list_bytes(call, args.count));
     let listing = readdir::readdir(seat.fs, &seat.cred, seat.file, args.cookie, Detail::Names, |entry| {
         let name = Filename::new(entry.name).expect("a name has at most NAME_MAX bytes");
         let fits = list.push(&Entry3 { fileid: entry.ino.0, name, cookie: entry.cookie });

@@ -1,7 +1,7 @@
 //! READDIRPLUS, RFC 1813 3.3.17: a directory's entries with their attributes and handles, where the caller could look
 //! them up.
 
-use super::common::{COOKIE_VERIFIER, LIST_MAX, enter, fail, fattr, nfsstat, seal};
+use super::common::{COOKIE_VERIFIER, enter, fail, fattr, list_bytes, nfsstat, seal};
 use crate::fs::readdir::{self, Detail, Taken};
 use crate::net::dispatch::Call;
 use crate::net::reply::{Ended, Outcome, Reply};
@@ -21,13 +21,8 @@ pub(super) fn readdirplus(call: &Call<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     let mut w = reply.writer();
     let start = w.position();
-    let mut list = DirPlusWriter::begin(
-        &mut w,
-        dir_attributes,
-        COOKIE_VERIFIER,
-        args.dircount,
-        args.maxcount.min(LIST_MAX as u32),
-    );
+    let mut list =
+        DirPlusWriter::begin(&mut w, dir_attributes, COOKIE_VERIFIER, args.dircount, list_bytes(call, args.maxcount));
     let listing = readdir::readdir(seat.fs, &seat.cred, seat.file, args.cookie, Detail::Attributes, |entry| {
         let handle = entry.object.map(|inode| seal(&call.connection.core, filesystem, inode.id()));
         let fits = list.push(&Entryplus3 {

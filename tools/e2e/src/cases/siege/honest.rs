@@ -66,6 +66,10 @@ impl Client {
 }
 
 impl Medians {
+    pub(super) fn least(&self, other: &Medians) -> Medians {
+        Medians(std::array::from_fn(|index| self.0[index].min(other.0[index])))
+    }
+
     pub(super) fn over(&self, quiet: &Medians) -> Times {
         Times(std::array::from_fn(|index| self.0[index].as_secs_f64() / quiet.0[index].as_secs_f64()))
     }
