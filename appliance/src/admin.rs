@@ -103,6 +103,8 @@ mod tests {
             corrupt: 0,
             replays: 0,
             commits: 2,
+            checkpoints: 1,
+            recent_bytes: 0,
             log_sequence: 3,
         }
     }

@@ -94,6 +94,10 @@ fn stores(observed: &Observed) -> Vec<MetricFamily> {
             it.replays
         }),
         per_store_counter("basalt_store_commits_total", "Commits of the ledger.", |it| it.commits),
+        per_store_counter("basalt_store_checkpoints_total", "Checkpoints of the ledger.", |it| it.checkpoints),
+        per_store_gauge("basalt_store_recent_bytes", "Memory of the ledger's rows that wait for a checkpoint.", |it| {
+            it.recent_bytes
+        }),
         per_store_counter("basalt_store_log_sequence", "Highest log sequence number.", |it| it.log_sequence),
     ]
 }
@@ -244,6 +248,8 @@ mod tests {
             corrupt: 0,
             replays: 0,
             commits: 7,
+            checkpoints: 5,
+            recent_bytes: 800,
             log_sequence: 99,
         };
         Observed {
@@ -268,6 +274,8 @@ mod tests {
             "basalt_connections_refused_total 4",
             "basalt_store_read_only{share=\"/a\"} 1",
             "basalt_store_free_bytes{share=\"/a\"} 400",
+            "basalt_store_checkpoints_total{share=\"/a\"} 5",
+            "basalt_store_recent_bytes{share=\"/a\"} 800",
             "basalt_store_read_bytes_total{share=\"/a\"} 11",
             "basalt_cache_hits_total 12",
             "# TYPE basalt_calls_total counter",

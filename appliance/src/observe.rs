@@ -42,6 +42,8 @@ pub(crate) struct StoreState {
     pub(crate) replays: u64,
     /// Commits of the ledger since the start.
     pub(crate) commits: u64,
+    pub(crate) checkpoints: u64,
+    pub(crate) recent_bytes: u64,
     /// The next log sequence number.
     pub(crate) log_sequence: u64,
 }

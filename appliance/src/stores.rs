@@ -205,6 +205,8 @@ impl Watched {
             corrupt: self.gauges.corrupt.load(Ordering::Relaxed),
             replays: self.gauges.replays.load(Ordering::Relaxed),
             commits: self.gauges.commits.load(Ordering::Relaxed),
+            checkpoints: self.gauges.checkpoints.load(Ordering::Relaxed),
+            recent_bytes: self.gauges.recent_bytes.load(Ordering::Relaxed),
             log_sequence: self.shared.next_lsn.load(Ordering::Relaxed),
         }
     }

@@ -103,7 +103,7 @@ impl<F: FnMut(&Listed<'_>) -> Taken> List<'_, F> {
         let mut count = 0;
         for entry in reader.entries(self.dir.ino, cookie.max(COOKIE_PARENT))? {
             let entry = entry?;
-            if self.show(&reader, entry.cookie, entry.ino, entry.name)? == Taken::No {
+            if self.show(&reader, entry.cookie, entry.ino, &entry.name)? == Taken::No {
                 return Ok(false);
             }
             count += 1;

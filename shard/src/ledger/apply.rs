@@ -8,6 +8,8 @@
 use super::batch::{Batch, Fault};
 use super::command::{Answer, Ask, CreateHow, Done, Fold, Job, Publish, ReplayFrom, Verb};
 use super::keeper::Keeper;
+#[cfg(test)]
+use super::recent::Look;
 use super::record::meta::Meta;
 use super::record::reply::{self, Reply};
 use super::record::{Corrupt, Table, segment};
@@ -60,6 +62,7 @@ impl Ledger {
         let meta = store.meta()?.ok_or(OpenError::Headless)?;
         let segments = load_segments(&store, &meta)?;
         let replies = load_replies(&store, &meta)?;
+        count_rows(&store)?;
         let number = store.committed()?;
         let poisoned = false;
         let mut ledger = Ledger { store, keeper, options, shared, meta, segments, replies, number, poisoned };
@@ -82,6 +85,14 @@ impl Ledger {
     /// not be replayed, and LMDB may use again what it has freed.
     pub fn checkpoint(&mut self) -> Result<(), Poisoned> {
         self.guard(|ledger| ledger.keeper.checkpoint())
+    }
+
+    /// Takes note of a checkpoint that is through, and gives its memory back. Answers whether one is on its way.
+    /// Called where there is nothing else to do.
+    pub fn looks_at_checkpoint(&mut self) -> bool {
+        let is_well = self.guard(|ledger| ledger.keeper.rest()).is_ok();
+        self.gauge();
+        is_well && self.keeper.is_checkpointing()
     }
 
     /// Whether there is anything new for a checkpoint.
@@ -127,9 +138,15 @@ impl Ledger {
         &self.store
     }
 
+    /// All rows as they are now.
+    #[cfg(test)]
+    pub(super) fn newest(&self) -> Look<'_> {
+        self.keeper.newest()
+    }
+
     fn transact(&mut self, jobs: &[Job]) -> Result<Commit, Fault> {
-        let Ledger { store, keeper, options, shared, meta, segments, replies, .. } = self;
-        let mut batch = Batch::begin(store, keeper, options, shared, meta, segments)?;
+        let Ledger { store, keeper, options, shared, meta, segments, replies, number, .. } = self;
+        let mut batch = Batch::begin(store, keeper, options, shared, meta, segments, *number + 1);
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             answers.push(match done(&mut batch, replies, job) {
@@ -141,6 +158,7 @@ impl Ledger {
         let (committed, publishes) = batch.finish()?;
         if let Some(number) = committed {
             self.number = number;
+            self.store.gauges().commits.fetch_add(1, Ordering::Relaxed);
             self.gauge();
         }
         Ok(Commit { number: self.number, answers, publishes, segments: self.segments.news() })
@@ -155,7 +173,8 @@ impl Ledger {
         set(&gauges.reserve_segments, u64::from(self.options.reserve_segments));
         set(&gauges.disk_reserve_bytes, data_reserve(&self.options));
         set(&gauges.ledger_bytes, self.store.tables().file_bytes());
-        gauges.commits.fetch_add(1, Ordering::Relaxed);
+        set(&gauges.checkpoints, self.keeper.checkpoints());
+        set(&gauges.recent_bytes, self.keeper.recent_bytes());
         set(&self.shared.live_bytes, self.segments.live_bytes());
         let slots_max = self.options.capacity_bytes / self.options.segment_bytes.max(1);
         let fresh = slots_max.saturating_sub(u64::from(self.meta.slots_made));
@@ -228,7 +247,7 @@ fn answer(batch: &mut Batch<'_>, replies: &mut Replies, ask: &Ask) -> Result<Ans
             let number = batch.meta.replies;
             let slot = replies.next_slot(batch.meta, key);
             reply::encode(slot, &Reply { number, key, answer }, &mut batch.scratch);
-            batch.put(Table::Replies, reply::key(slot).as_bytes())?;
+            batch.put(Table::Replies, reply::key(slot).as_bytes());
         }
         // What failed with the disk may be tried again.
         Err(Status::Io) => {}
@@ -247,13 +266,21 @@ fn truncates(verb: &Verb, answer: &Answer) -> bool {
 
 fn stored(batch: &mut Batch<'_>, slot: u32) -> Result<Answer, Fault> {
     let key = reply::key(slot);
-    match batch.tables().rows(Table::Replies).get(&batch.txn, key.as_bytes())? {
-        Some(value) => match reply::decode(key.as_bytes(), value) {
+    match batch.rows().get(Table::Replies, key.as_bytes())? {
+        Some(value) => match reply::decode(key.as_bytes(), &value) {
             Ok(reply) => Ok(reply.answer),
             Err(corrupt) => Err(batch.corrupt(corrupt)),
         },
         None => Err(batch.corrupt(Corrupt { table: Table::Replies, reason: "a stored reply is not there" })),
     }
+}
+
+fn count_rows(store: &Store) -> Result<(), OpenError> {
+    let txn = store.tables().env().read_txn()?;
+    let count = |table| store.tables().rows(table).len(&txn);
+    store.gauges().inodes.store(count(Table::Inodes)?, Ordering::Relaxed);
+    store.gauges().orphans.store(count(Table::Orphans)?, Ordering::Relaxed);
+    Ok(())
 }
 
 fn load_segments(store: &Store, meta: &Meta) -> Result<Segments, OpenError> {

@@ -1,4 +1,4 @@
-//! One transaction in the making: what verbs read and change, in LMDB and in the list for the journal.
+//! One commit in the making: what verbs read and change, in the layer above LMDB and in the list for the journal.
 //!
 //! Callers: the ledger's verbs, fold, sweep. Inodes are cached for the length of the batch and
 //! written once at its end, so a directory that gets hundreds of entries in a batch is written once.
@@ -7,8 +7,8 @@
 
 use super::apply::data_reserve;
 use super::command::Publish;
-use super::env::Tables;
 use super::keeper::Keeper;
+use super::recent::Look;
 use super::record::entry::{self, Found};
 use super::record::meta::{self, Meta};
 use super::record::{Corrupt, Table, inode, segment, tree};
@@ -18,12 +18,10 @@ use crate::fs::filesystem::Shared;
 use crate::inode::{FileId, Ino, Inode, Kind, later};
 use crate::status::Status;
 use cache::world::Time;
-use heed::RwTxn;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::ops::Bound;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why a step of a batch did not happen.
 #[derive(Debug)]
@@ -67,12 +65,11 @@ impl From<Status> for Fault {
     }
 }
 
-/// The transaction.
+/// The commit.
 pub(super) struct Batch<'l> {
     pub(super) shared: &'l Shared,
     pub(super) meta: &'l mut Meta,
     pub(super) segments: &'l mut Segments,
-    pub(super) txn: RwTxn<'l>,
     pub(super) scratch: Vec<u8>,
     store: &'l Store,
     keeper: &'l mut Keeper,
@@ -81,12 +78,19 @@ pub(super) struct Batch<'l> {
     folded: BTreeMap<Ino, u64>,
     space: Option<Space>,
     changes: u64,
+    /// Of its commit.
+    number: u64,
+    /// By how many more there are of them.
+    inodes_more: i64,
+    orphans_more: i64,
 }
 
 /// An inode of this batch; `None` when it is gone.
 struct Cached {
     inode: Option<Inode>,
     changed: bool,
+    /// Whether it was there before the batch.
+    was_there: bool,
 }
 
 /// What the disk under the pool has left, looked at once per batch.
@@ -104,6 +108,7 @@ pub(super) struct Stamp {
 }
 
 impl<'l> Batch<'l> {
+    /// A batch without a change yet, which the commit `number` will have.
     pub(super) fn begin(
         store: &'l Store,
         keeper: &'l mut Keeper,
@@ -111,14 +116,13 @@ impl<'l> Batch<'l> {
         shared: &'l Shared,
         meta: &'l mut Meta,
         segments: &'l mut Segments,
-    ) -> Result<Batch<'l>, Fault> {
-        let txn = store.tables().env().write_txn()?;
+        number: u64,
+    ) -> Batch<'l> {
         keeper.redo.clear();
-        Ok(Batch {
+        Batch {
             shared,
             meta,
             segments,
-            txn,
             scratch: Vec::new(),
             store,
             keeper,
@@ -127,13 +131,17 @@ impl<'l> Batch<'l> {
             folded: BTreeMap::new(),
             space: None,
             changes: 0,
-        })
+            number,
+            inodes_more: 0,
+            orphans_more: 0,
+        }
     }
 
     // Reading.
 
-    pub(super) fn tables(&self) -> &'l Tables {
-        self.store.tables()
+    /// All rows as this batch leaves them, but for inodes, which are written at its end.
+    pub(super) fn rows(&self) -> Look<'_> {
+        self.keeper.newest()
     }
 
     pub(super) fn gauges(&self) -> &'l Gauges {
@@ -151,11 +159,11 @@ impl<'l> Batch<'l> {
             return Ok(cached.inode);
         }
         let key = inode::key(ino);
-        let Some(value) = self.tables().rows(Table::Inodes).get(&self.txn, key.as_bytes())? else {
+        let Some(value) = self.rows().get(Table::Inodes, key.as_bytes())? else {
             return Ok(None);
         };
-        let inode = inode::decode(ino, value).map_err(|corrupt| self.corrupt(corrupt))?;
-        self.inodes.insert(ino, Cached { inode: Some(inode), changed: false });
+        let inode = inode::decode(ino, &value).map_err(|corrupt| self.corrupt(corrupt))?;
+        self.inodes.insert(ino, Cached { inode: Some(inode), changed: false, was_there: true });
         Ok(Some(inode))
     }
 
@@ -184,9 +192,9 @@ impl<'l> Batch<'l> {
     /// Where a name leads.
     pub(super) fn found(&mut self, dir: Ino, name: &[u8]) -> Result<Option<Found>, Fault> {
         let key = entry::name_key(dir, name);
-        match self.tables().rows(Table::Names).get(&self.txn, key.as_bytes())? {
+        match self.rows().get(Table::Names, key.as_bytes())? {
             Some(value) => {
-                let found = entry::decode_name(key.as_bytes(), value);
+                let found = entry::decode_name(key.as_bytes(), &value);
                 Ok(Some(found.map_err(|corrupt| self.corrupt(corrupt))?))
             }
             None => Ok(None),
@@ -234,7 +242,12 @@ impl<'l> Batch<'l> {
     /// Sets an inode's record; written at the end of the batch.
     pub(super) fn put_inode(&mut self, inode: Inode) {
         self.changes += 1;
-        self.inodes.insert(inode.ino, Cached { inode: Some(inode), changed: true });
+        self.change(inode.ino, Some(inode));
+    }
+
+    fn change(&mut self, ino: Ino, inode: Option<Inode>) {
+        let was_there = self.inodes.get(&ino).is_some_and(|cached| cached.was_there);
+        self.inodes.insert(ino, Cached { inode, changed: true, was_there });
     }
 
     /// Sets the record of a file whose log was folded up to `lsn`.
@@ -250,25 +263,26 @@ impl<'l> Batch<'l> {
             Kind::File if inode.size > 0 => {
                 let key = tree::orphan_key(inode.ino);
                 tree::encode_orphan(inode.ino, inode.generation, &mut self.scratch);
-                self.put(Table::Orphans, key.as_bytes())?;
+                self.put(Table::Orphans, key.as_bytes());
+                self.orphans_more += 1;
             }
             Kind::Symlink => self.delete(Table::Targets, tree::target_key(inode.ino).as_bytes())?,
             _ => {}
         }
         self.changes += 1;
         self.folded.remove(&inode.ino);
-        self.inodes.insert(inode.ino, Cached { inode: None, changed: true });
+        self.change(inode.ino, None);
         Ok(())
     }
 
     /// Enters a name into a directory.
-    pub(super) fn put_entry(&mut self, dir: Ino, name: &[u8], found: &Found) -> Result<(), Fault> {
+    pub(super) fn put_entry(&mut self, dir: Ino, name: &[u8], found: &Found) {
         let key = entry::name_key(dir, name);
         entry::encode_name(key.as_bytes(), found, &mut self.scratch);
-        self.put(Table::Names, key.as_bytes())?;
+        self.put(Table::Names, key.as_bytes());
         let key = entry::entry_key(dir, found.cookie);
         entry::encode_entry(key.as_bytes(), found.ino, found.kind, name, &mut self.scratch);
-        self.put(Table::Entries, key.as_bytes())
+        self.put(Table::Entries, key.as_bytes());
     }
 
     /// Takes a name out of a directory.
@@ -278,27 +292,27 @@ impl<'l> Batch<'l> {
     }
 
     /// Writes `scratch` under a key.
-    pub(super) fn put(&mut self, table: Table, key: &[u8]) -> Result<(), Fault> {
+    pub(super) fn put(&mut self, table: Table, key: &[u8]) {
         self.changes += 1;
-        self.store.tables().rows(table).put(&mut self.txn, key, &self.scratch)?;
-        self.keeper.redo.put(table, key, &self.scratch);
-        Ok(())
+        self.keeper.set(table, key, Some(&self.scratch), self.number);
     }
 
     /// Deletes a row that should be there. Where it is not, the table was damaged before and is as
     /// it should be afterwards.
     pub(super) fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), Fault> {
-        if !self.delete_if_there(table, key)? {
+        if self.rows().get(table, key)?.is_none() {
             self.corrupt(Corrupt { table, reason: "a row to be deleted is not there" });
+        } else if table == Table::Orphans {
+            self.orphans_more -= 1;
         }
+        self.clear(table, key);
         Ok(())
     }
 
-    /// Deletes a row. Answers whether it was there.
-    fn delete_if_there(&mut self, table: Table, key: &[u8]) -> Result<bool, Fault> {
+    /// Deletes a row, whether it is there or not.
+    fn clear(&mut self, table: Table, key: &[u8]) {
         self.changes += 1;
-        self.keeper.redo.delete(table, key);
-        Ok(self.store.tables().rows(table).delete(&mut self.txn, key)?)
+        self.keeper.set(table, key, None, self.number);
     }
 
     // Space.
@@ -341,7 +355,7 @@ impl<'l> Batch<'l> {
     fn ledger_bytes_in_use(&self) -> Result<u64, Fault> {
         let mut bytes = 0;
         for table in Table::ALL {
-            let stat = self.tables().rows(table).stat(&self.txn)?;
+            let stat = self.store.tables().rows(table).stat(self.rows().tree)?;
             let pages = stat.leaf_pages + stat.branch_pages + stat.overflow_pages;
             bytes += pages as u64 * u64::from(stat.page_size);
         }
@@ -358,33 +372,36 @@ impl<'l> Batch<'l> {
             self.meta.lsn_limit = wanted.saturating_add(LSN_MARGIN);
             self.changes += 1;
         }
-        let publishes = self.write_inodes()?;
-        self.write_segments()?;
+        let publishes = self.write_inodes();
+        self.write_segments();
         if self.changes == 0 {
             return Ok((None, Vec::new()));
         }
         meta::encode(self.meta, &mut self.scratch);
-        self.put(Table::Meta, meta::KEY)?;
-        let number = self.txn.id() as u64;
-        let count = |table| self.tables().rows(table).len(&self.txn);
-        let (inodes, orphans) = (count(Table::Inodes)?, count(Table::Orphans)?);
-        self.keeper.commit(self.txn)?;
-        self.store.gauges().inodes.store(inodes, Ordering::Relaxed);
-        self.store.gauges().orphans.store(orphans, Ordering::Relaxed);
-        Ok((Some(number), publishes))
+        self.put(Table::Meta, meta::KEY);
+        self.keeper.commit()?;
+        let gauges = self.store.gauges();
+        // Nobody else changes them.
+        let add = |gauge: &AtomicU64, more| {
+            gauge.store(gauge.load(Ordering::Relaxed).saturating_add_signed(more), Ordering::Relaxed);
+        };
+        add(&gauges.inodes, self.inodes_more);
+        add(&gauges.orphans, self.orphans_more);
+        Ok((Some(self.number), publishes))
     }
 
-    fn write_inodes(&mut self) -> Result<Vec<Publish>, Fault> {
+    fn write_inodes(&mut self) -> Vec<Publish> {
         let mut publishes = Vec::new();
-        for (ino, cached) in std::mem::take(&mut self.inodes) {
-            if !cached.changed {
+        for (ino, Cached { inode, changed, was_there }) in std::mem::take(&mut self.inodes) {
+            if !changed {
                 continue;
             }
             let key = inode::key(ino);
-            match cached.inode {
+            self.inodes_more += i64::from(inode.is_some()) - i64::from(was_there);
+            match inode {
                 Some(inode) => {
                     inode::encode(&inode, &mut self.scratch);
-                    self.put(Table::Inodes, key.as_bytes())?;
+                    self.put(Table::Inodes, key.as_bytes());
                     publishes.push(match self.folded.get(&ino) {
                         Some(&lsn) => Publish::Folded { inode, lsn },
                         None => Publish::Inode(inode),
@@ -392,28 +409,25 @@ impl<'l> Batch<'l> {
                 }
                 None => {
                     // It may have been made in this very batch.
-                    self.delete_if_there(Table::Inodes, key.as_bytes())?;
+                    self.clear(Table::Inodes, key.as_bytes());
                     publishes.push(Publish::Gone(ino));
                 }
             }
         }
-        Ok(publishes)
+        publishes
     }
 
-    fn write_segments(&mut self) -> Result<(), Fault> {
+    fn write_segments(&mut self) {
         for row in self.segments.settle() {
             match row {
                 Row::Put(info) => {
                     segment::encode(&info, &mut self.scratch);
-                    self.put(Table::Segments, segment::key(info.id).as_bytes())?;
+                    self.put(Table::Segments, segment::key(info.id).as_bytes());
                 }
-                Row::Delete(id) => {
-                    // A segment that was opened and freed in one batch has no row.
-                    self.delete_if_there(Table::Segments, segment::key(id).as_bytes())?;
-                }
+                // A segment that was opened and freed in one batch has no row.
+                Row::Delete(id) => self.clear(Table::Segments, segment::key(id).as_bytes()),
             }
         }
-        Ok(())
     }
 }
 
@@ -437,11 +451,6 @@ pub(super) fn entries_changed(dir: Inode, stamp: Stamp, count: impl FnOnce(u64) 
     dir.size = inode::directory_bytes(dir.entries);
     dir.used = dir.size;
     dir
-}
-
-/// Both bounds of a range of keys.
-pub(super) fn between<'a>(first: &'a [u8], last: &'a [u8]) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
-    (Bound::Included(first), Bound::Included(last))
 }
 
 /// Free bytes of the filesystem under the ledger.

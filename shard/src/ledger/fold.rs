@@ -4,7 +4,7 @@
 //! folded by itself. A fold that would leave a gap below the file's size is refused: extents tile a
 //! file exactly, and that is decided from the fold and the record alone, before anything changes.
 
-use super::batch::{Batch, Fault, between};
+use super::batch::{Batch, Fault};
 use super::command::Fold;
 use super::record::{Table, extent};
 use crate::inode::{Ino, Kind};
@@ -39,7 +39,7 @@ pub(super) fn apply(batch: &mut Batch<'_>, fold: &Fold) -> Result<(), Fault> {
         if before.get(offset) != Some(new) {
             let key = extent::key(inode.ino, *offset);
             extent::encode(key.as_bytes(), new, &mut batch.scratch);
-            batch.put(Table::Extents, key.as_bytes())?;
+            batch.put(Table::Extents, key.as_bytes());
             batch.segments.add(new);
             folded.used = folded.used.saturating_add(stored_bytes(new));
         }
@@ -82,13 +82,13 @@ fn overlapped(batch: &Batch<'_>, ino: Ino, fold: &Fold) -> Result<BTreeMap<u64, 
 }
 
 fn collect(batch: &Batch<'_>, ino: Ino, start: u64, end: u64, found: &mut BTreeMap<u64, Extent>) -> Result<(), Fault> {
-    let rows = batch.tables().rows(Table::Extents);
-    let decode = |key, value| extent::decode(key, value).map_err(|corrupt| batch.corrupt(corrupt));
+    let rows = batch.rows();
+    let decode = |key: &[u8], value: &[u8]| extent::decode(key, value).map_err(|corrupt| batch.corrupt(corrupt));
     let first = extent::key(ino, start);
-    if let Some((key, value)) = rows.get_lower_than(&batch.txn, first.as_bytes())?
-        && extent::parse_key(key).is_ok_and(|(owner, _)| owner == ino)
+    if let Some((key, value)) = rows.before(Table::Extents, first.as_bytes())?
+        && extent::parse_key(&key).is_ok_and(|(owner, _)| owner == ino)
     {
-        let (offset, old) = decode(key, value)?;
+        let (offset, old) = decode(&key, &value)?;
         if offset + old.bytes > start {
             found.insert(offset, old);
         }
@@ -97,9 +97,9 @@ fn collect(batch: &Batch<'_>, ino: Ino, start: u64, end: u64, found: &mut BTreeM
     if first.as_bytes() > last.as_bytes() {
         return Ok(());
     }
-    for row in rows.range(&batch.txn, &between(first.as_bytes(), last.as_bytes()))? {
+    for row in rows.range(Table::Extents, first.as_bytes(), last.as_bytes())? {
         let (key, value) = row?;
-        let (offset, old) = decode(key, value)?;
+        let (offset, old) = decode(&key, &value)?;
         found.insert(offset, old);
     }
     Ok(())

@@ -140,11 +140,10 @@ impl Journal {
         })
     }
 
-    /// Whether there is room for this list in the running epoch. The first record of an epoch always
-    /// has: a file grows for a batch that is larger than it, until its next turn.
-    pub(super) fn has_room(&self, redo: &Redo) -> bool {
-        let wanted = blocks_of(redo.as_bytes().len());
-        self.at_block == 0 || u64::from(self.at_block) + wanted <= u64::from(self.blocks)
+    /// Whether the running epoch has filled its file. A record that does not fit any more makes the file grow,
+    /// until its next turn.
+    pub(super) fn is_full(&self) -> bool {
+        self.at_block >= self.blocks
     }
 
     /// Whether the running epoch has filled half of its file.

@@ -1,25 +1,27 @@
-//! Keeps what the ledger commits: journal first, LMDB after it, checkpoints behind both.
+//! Keeps what the ledger commits: in the journal at once, in LMDB with the next checkpoint.
 //!
-//! Caller: the ledger, which owns it. A commit is durable by its record in the journal; LMDB writes
-//! without any flush. That is safe because of one thing: LMDB never writes over a page that a read
-//! transaction can see, and the keeper holds a read transaction, the *pin*, on the tree of the newest
-//! durable root. So whatever happens to later pages, that tree is whole, and the journal leads from it
-//! to the newest commit.
+//! Caller: the ledger, which owns it. A commit is durable by its record in the journal, and its rows
+//! are in the layer that grows above LMDB's tree ([`super::recent`]). LMDB itself is written by
+//! checkpoints alone, each in one transaction, whose own commit flushes nothing. LMDB never writes over
+//! a page of a tree that a read transaction can see, and the keeper holds one on the tree of the newest
+//! durable root, through which the ledger looks too. So whatever happens to later pages, that tree is
+//! whole, and the journal leads from it to the newest commit.
 //!
-//! A checkpoint takes the newest tree: it is pinned too, the journal turns to its next epoch, a
-//! thread of its own flushes LMDB's file and writes the new root, and gives the old pin back. While it
-//! runs the ledger goes on; it waits only where the second file of the journal is full before the
-//! checkpoint is through, or where LMDB could not use freed pages for too long.
+//! A checkpoint freezes the layer and turns the journal to its next epoch. A thread of its own carries
+//! the frozen rows over into LMDB, each with its last value, flushes LMDB's file and writes the new root;
+//! then the keeper looks at the new tree and lets the frozen layer go. While it runs the ledger goes on; it
+//! waits only where what has gathered meanwhile is twice what begins a checkpoint.
 
 use super::batch::Fault;
 use super::env::Tables;
-use super::journal::Journal;
+use super::journal::{From, Journal};
 use super::media::Media;
+use super::recent::{Layer, Look, Recent, View};
+use super::record::Table;
 use super::redo::Redo;
 use super::root::{Root, Roots, Tree};
 use super::store::LedgerOptions;
-use heed::{RoTxn, RwTxn, WithoutTls};
-use std::fs::File;
+use heed::{RoTxn, WithoutTls};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,16 +33,21 @@ pub struct Keeper {
     /// What the running batch changes.
     pub(super) redo: Redo,
     tables: Tables,
+    recent: Arc<Recent>,
+    /// The layers in force, and the tree below them, that of the newest durable root.
+    view: View,
+    tree: RoTxn<'static, WithoutTls>,
     journal: Journal,
     /// Epoch of the newest durable root.
     root_epoch: u64,
     /// Not here while a checkpoint runs.
     disk: Option<Disk>,
     flight: Option<Flight>,
-    /// LMDB's file, to read its meta pages.
-    data: File,
-    /// Bytes of LMDB's file when the newest pin was taken.
-    bytes_pinned: u64,
+    /// Rows that LMDB has. To give their memory back takes milliseconds: the next checkpoint's thread does it, or
+    /// the ledger's when it has nothing else to do.
+    spent: Option<Arc<Layer>>,
+    /// Since the start.
+    checkpoints: u64,
     /// Tests: while it is set, writes to the journal fail.
     fault: Option<Arc<AtomicBool>>,
     runner: Runner,
@@ -58,66 +65,97 @@ enum Runner {
 
 /// What a checkpoint needs, and gives back.
 struct Disk {
+    tables: Tables,
     data: Media,
     roots: Roots,
-    pin: RoTxn<'static, WithoutTls>,
 }
 
-/// A checkpoint on its way.
+/// A checkpoint that has to be begun.
 struct Task {
     disk: Disk,
-    next: RoTxn<'static, WithoutTls>,
+    rows: Arc<Layer>,
+    spent: Option<Arc<Layer>>,
+    from: From,
+}
+
+/// One whose rows are in LMDB.
+struct Carried {
+    disk: Disk,
     root: Root,
 }
 
+/// One whose rows are durable there.
+struct Synced(Carried);
+
 enum Flight {
     Thread(JoinHandle<io::Result<(Disk, u64)>>),
-    Inline { task: Box<Task>, is_synced: bool },
+    Inline(Step),
+}
+
+/// How far a checkpoint without a thread has come.
+enum Step {
+    Begun(Box<Task>),
+    Carried(Box<Carried>),
+    Synced(Box<Synced>),
 }
 
 impl Keeper {
     /// The keeper of a ledger that was just opened at a durable root.
     pub(super) fn new(opened: Opened<'_>, options: &LedgerOptions) -> io::Result<Keeper> {
-        let Opened { directory, tables, roots, root, pin } = opened;
+        let Opened { directory, tables, recent, roots, root, tree } = opened;
         let witness = options.witness.as_ref();
         let data = Media::observe(directory.join(DATA_FILE), witness)?;
-        let bytes_pinned = tables.file_bytes();
         Ok(Keeper {
             redo: Redo::default(),
-            tables,
+            tree,
+            view: recent.view(),
+            recent,
             journal: Journal::open(directory, root.from, options.journal_bytes, witness)?,
             root_epoch: root.from.epoch,
-            disk: Some(Disk { data, roots, pin }),
+            disk: Some(Disk { tables: tables.clone(), data, roots }),
+            checkpoints: 0,
+            tables,
             flight: None,
-            data: File::open(directory.join(DATA_FILE))?,
-            bytes_pinned,
+            spent: None,
             fault: options.fault.clone(),
             runner: if witness.is_some() { Runner::Ledger } else { Runner::Thread },
         })
     }
 
-    /// Commits what `redo` lists and `txn` did. Durable when it returns.
-    pub(super) fn commit(&mut self, txn: RwTxn<'_>) -> Result<(), Fault> {
+    /// Everything up to the newest change, what the running batch has put included.
+    pub(super) fn newest(&self) -> Look<'_> {
+        Look { tables: &self.tables, tree: &self.tree, view: &self.view, number: u64::MAX }
+    }
+
+    /// Puts a row, or deletes it where `value` is `None`, as part of the commit `number`.
+    pub(super) fn set(&mut self, table: Table, key: &[u8], value: Option<&[u8]>, number: u64) {
+        match value {
+            Some(value) => self.redo.put(table, key, value),
+            None => self.redo.delete(table, key),
+        }
+        // Only the sweep looks at orphans, first come first: it is not to pass by those that came and went.
+        let is_over = table == Table::Orphans && value.is_none() && self.view.growing.forget(table, key);
+        if !is_over {
+            self.view.growing.put(table, key, value, number);
+        }
+    }
+
+    /// Commits what `redo` lists. Durable when it returns.
+    pub(super) fn commit(&mut self) -> Result<(), Fault> {
         if self.fault.as_ref().is_some_and(|fault| fault.load(Ordering::Relaxed)) {
             return Err(Fault::Injected);
         }
-        if !self.journal.has_room(&self.redo) {
-            self.wait()?;
-            self.begin()?;
-        }
-        self.journal.append(&self.redo, self.root_epoch)?;
-        txn.commit()?;
-        Ok(())
+        Ok(self.journal.append(&self.redo, self.root_epoch)?)
     }
 
     /// Between two batches: takes note of a checkpoint that is through, begins one where it is time,
     /// and waits for one that is late.
     pub(super) fn tend(&mut self) -> Result<(), Fault> {
         self.poll()?;
-        if self.growth() > 2 * GROWTH_MAX {
+        if self.journal.is_full() || self.view.growing.bytes() > 2 * RECENT_MAX {
             self.wait()?;
         }
-        if self.flight.is_none() && (self.growth() > GROWTH_MAX || self.journal.is_half_full()) {
+        if self.flight.is_none() && (self.journal.is_half_full() || self.view.growing.bytes() > RECENT_MAX) {
             self.begin()?;
         }
         Ok(())
@@ -143,24 +181,40 @@ impl Keeper {
         self.journal.has_records()
     }
 
-    /// By how much LMDB's file has grown since the newest pin, because freed pages could not be used.
-    fn growth(&self) -> u64 {
-        self.tables.file_bytes().saturating_sub(self.bytes_pinned)
+    /// Takes note of a checkpoint that is through, and gives back what is not needed any more.
+    pub(super) fn rest(&mut self) -> Result<(), Fault> {
+        self.poll()?;
+        self.spent = None;
+        Ok(())
     }
 
-    /// Begins a checkpoint of the newest tree. None runs.
+    /// Checkpoints since the start.
+    pub(super) fn checkpoints(&self) -> u64 {
+        self.checkpoints
+    }
+
+    /// Memory of the rows that LMDB does not have, about.
+    pub(super) fn recent_bytes(&self) -> u64 {
+        self.view.growing.bytes() + self.view.frozen.as_ref().map_or(0, |layer| layer.bytes())
+    }
+
+    /// Whether a checkpoint is on its way.
+    pub(super) fn is_checkpointing(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Begins a checkpoint of all that is committed. None runs, and no batch.
     fn begin(&mut self) -> Result<(), Fault> {
-        let next = self.tables.snapshot()?;
-        let tree = Tree::of_transaction(&self.data, next.id() as u64)?;
         let from = self.journal.turn()?;
+        let rows = Arc::clone(&self.view.growing);
+        self.show(View { growing: Arc::default(), frozen: Some(Arc::clone(&rows)) });
         let disk = self.disk.take().expect("no other checkpoint runs");
-        let task = Task { disk, next, root: Root { from, tree } };
-        self.bytes_pinned = self.tables.file_bytes();
+        let task = Box::new(Task { disk, rows, spent: self.spent.take(), from });
         self.flight = Some(match self.runner {
-            Runner::Ledger => Flight::Inline { task: Box::new(task), is_synced: false },
+            Runner::Ledger => Flight::Inline(Step::Begun(task)),
             Runner::Thread => {
                 let thread = std::thread::Builder::new().name("checkpoint".to_owned());
-                Flight::Thread(thread.spawn(move || task.run())?)
+                Flight::Thread(thread.spawn(move || task.carry()?.sync()?.write())?)
             }
         });
         Ok(())
@@ -169,18 +223,17 @@ impl Keeper {
     /// Takes note of a checkpoint that is through; one without a thread goes on by a step.
     fn poll(&mut self) -> Result<(), Fault> {
         match self.flight.take() {
-            Some(Flight::Thread(thread)) if thread.is_finished() => self.land(Flight::Thread(thread)),
-            Some(Flight::Inline { task, is_synced: false }) => {
-                task.sync()?;
-                self.flight = Some(Flight::Inline { task, is_synced: true });
-                Ok(())
+            Some(Flight::Thread(thread)) if !thread.is_finished() => self.flight = Some(Flight::Thread(thread)),
+            Some(Flight::Inline(Step::Begun(task))) => {
+                self.flight = Some(Flight::Inline(Step::Carried(Box::new(task.carry()?))));
             }
-            Some(flight @ Flight::Inline { is_synced: true, .. }) => self.land(flight),
-            flight => {
-                self.flight = flight;
-                Ok(())
+            Some(Flight::Inline(Step::Carried(task))) => {
+                self.flight = Some(Flight::Inline(Step::Synced(Box::new(task.sync()?))));
             }
+            Some(flight) => self.land(flight)?,
+            None => {}
         }
+        Ok(())
     }
 
     /// Waits until no checkpoint runs.
@@ -192,17 +245,26 @@ impl Keeper {
     }
 
     fn land(&mut self, flight: Flight) -> Result<(), Fault> {
-        let landed = match flight {
+        let (disk, epoch) = match flight {
             Flight::Thread(thread) => {
-                thread.join().unwrap_or_else(|_| Err(io::Error::other("the checkpoint panicked")))
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("the checkpoint panicked")))?
             }
-            Flight::Inline { task, is_synced: true } => task.write(),
-            Flight::Inline { task, is_synced: false } => task.run(),
+            Flight::Inline(Step::Begun(task)) => task.carry()?.sync()?.write()?,
+            Flight::Inline(Step::Carried(task)) => task.sync()?.write()?,
+            Flight::Inline(Step::Synced(task)) => task.write()?,
         };
-        let (disk, epoch) = landed?;
         self.disk = Some(disk);
         self.root_epoch = epoch;
+        self.spent = self.view.frozen.take();
+        self.show(View { growing: Arc::clone(&self.view.growing), frozen: None });
+        self.tree = self.tables.snapshot()?;
+        self.checkpoints += 1;
         Ok(())
+    }
+
+    fn show(&mut self, view: View) {
+        self.view = view.clone();
+        self.recent.set(view);
     }
 }
 
@@ -218,21 +280,48 @@ impl Drop for Keeper {
 }
 
 impl Task {
-    fn run(self) -> io::Result<(Disk, u64)> {
-        self.sync()?;
-        self.write()
+    /// Carries the rows over into LMDB.
+    fn carry(self) -> io::Result<Carried> {
+        let Task { disk, rows, spent, from } = self;
+        drop(spent);
+        let number = disk.carry(&rows).map_err(|error| io::Error::other(format!("LMDB: {error}")))?;
+        let root = Root { from, tree: Tree::of_transaction(disk.data.file(), number)? };
+        Ok(Carried { disk, root })
     }
+}
 
+impl Disk {
+    /// Answers the number of LMDB's transaction.
+    fn carry(&self, rows: &Layer) -> heed::Result<u64> {
+        let mut txn = self.tables.env().write_txn()?;
+        for table in Table::ALL {
+            let stored = self.tables.rows(table);
+            for (key, value) in rows.newest(table) {
+                match value {
+                    Some(value) => stored.put(&mut txn, &key, &value)?,
+                    None => _ = stored.delete(&mut txn, &key)?,
+                }
+            }
+        }
+        txn.commit()?;
+        Ok(self.tables.snapshot()?.id() as u64)
+    }
+}
+
+impl Carried {
     /// Makes the tree durable.
-    fn sync(&self) -> io::Result<()> {
-        self.disk.data.sync()
+    fn sync(self) -> io::Result<Synced> {
+        self.disk.data.sync()?;
+        Ok(Synced(self))
     }
+}
 
-    /// Makes it the root, and lets the one before go.
-    fn write(mut self) -> io::Result<(Disk, u64)> {
-        self.disk.roots.write(&self.root)?;
-        self.disk.pin = self.next;
-        Ok((self.disk, self.root.from.epoch))
+impl Synced {
+    /// Makes it the root.
+    fn write(self) -> io::Result<(Disk, u64)> {
+        let Synced(Carried { mut disk, root }) = self;
+        disk.roots.write(&root)?;
+        Ok((disk, root.from.epoch))
     }
 }
 
@@ -240,14 +329,15 @@ impl Task {
 pub(super) struct Opened<'a> {
     pub(super) directory: &'a Path,
     pub(super) tables: Tables,
+    pub(super) recent: Arc<Recent>,
     pub(super) roots: Roots,
     /// Durable.
     pub(super) root: Root,
     /// A snapshot of the root's tree.
-    pub(super) pin: RoTxn<'static, WithoutTls>,
+    pub(super) tree: RoTxn<'static, WithoutTls>,
 }
 
 /// LMDB's file, within the ledger's directory.
 pub const DATA_FILE: &str = "data.mdb";
-/// Bytes by which LMDB's file grows before a checkpoint lets it use again what it has freed.
-const GROWTH_MAX: u64 = 32 << 20;
+/// Memory of the rows that begin a checkpoint; with a journal that is half full, whichever is first.
+const RECENT_MAX: u64 = 8 << 20;

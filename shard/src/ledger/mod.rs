@@ -1,14 +1,16 @@
 //! The ledger: metadata at rest in LMDB, written by one thread per filesystem with group commit.
 //!
 //! ```text
-//! cores --Job--> thread --jobs--> Ledger::apply --one transaction--> journal, then LMDB
-//!   ^                                  |
+//! cores --Job--> thread --jobs--> Ledger::apply --one record--> journal
+//!   ^                                  |                          checkpoint --many commits--> LMDB
 //!   +---- Done, one doorbell ----------+--> committed number, lock table
 //! ```
 //!
-//! The order on a commit: the journal's record, durably; LMDB's commit, without a flush; the commit's
-//! number; the lock table; the answers. Checkpoints make LMDB's file durable behind that
-//! ([`keeper`]). Readers on every core see LMDB through their own snapshots ([`reader`]).
+//! The order on a commit: the rows into the layer above LMDB's tree, where nobody sees them yet; the
+//! journal's record, durably; the commit's number, with which the rows are seen; the lock table; the
+//! answers. A checkpoint carries the rows of many commits over into LMDB, in one transaction, and makes
+//! its file durable ([`keeper`]). Readers on every core see LMDB's tree and the layers above it
+//! ([`reader`], [`recent`]).
 
 pub mod apply;
 mod batch;
@@ -24,6 +26,7 @@ pub mod port;
 #[cfg(any(test, feature = "sim"))]
 pub mod power;
 pub mod reader;
+mod recent;
 pub mod record;
 pub mod redo;
 mod replies;

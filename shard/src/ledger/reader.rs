@@ -1,4 +1,5 @@
-//! A core's view of the ledger: one LMDB snapshot, renewed when the ledger has committed.
+//! A core's view of the ledger at one commit: a snapshot of LMDB's tree and the layers above it
+//! ([`super::recent`]), renewed when the ledger has committed.
 //!
 //! Callers: every verb that reads, recovery, the cleaner, verify and dump ([`super::check`]). A
 //! [`Reader`] belongs to one core. Every value is checked against its checksum; one that does not
@@ -7,8 +8,8 @@
 //! LMDB keeps the pages of the oldest snapshot that anyone holds, so a core that is idle gives its
 //! own back now and then ([`Reader::rest`]).
 
-use super::batch::between;
 use super::env::Tables;
+use super::recent::{Bytes, Look, Pair, Recent, View};
 use super::record::entry::{self, Entry, Found};
 use super::record::{self, Corrupt, Table, extent, inode, segment, tree};
 use super::root::PAGE_BYTES;
@@ -17,8 +18,9 @@ use crate::fs::filesystem::Shared;
 use crate::inode::{FileId, Ino, Inode, ROOT};
 use crate::ledger::command::SegmentInfo;
 use crate::status::Status;
-use cache::extent::Extent;
+use cache::extent::{Extent, SegmentId};
 use heed::{RoTxn, WithoutTls};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -29,33 +31,66 @@ pub struct Reader {
     tables: Tables,
     gauges: Arc<Gauges>,
     shared: Arc<Shared>,
-    snapshot: Option<RoTxn<'static, WithoutTls>>,
+    recent: Arc<Recent>,
+    tree: Option<RoTxn<'static, WithoutTls>>,
+    /// The layers above a tree, with their generation; kept while they are in force.
+    view: Option<(u64, View)>,
     commit: u64,
 }
 
 impl Reader {
     /// A reader without a snapshot yet.
     pub fn new(store: &Store, shared: Arc<Shared>) -> Reader {
-        Reader { tables: store.tables().clone(), gauges: store.gauges().clone(), shared, snapshot: None, commit: 0 }
+        let (tables, gauges, recent) = (store.tables().clone(), store.gauges().clone(), store.recent().clone());
+        Reader { tables, gauges, shared, recent, tree: None, view: None, commit: 0 }
     }
 
     /// Makes the snapshot at least as new as the newest commit that was published. Nothing happens
     /// where it is.
     pub fn refresh(&mut self) -> Result<(), Status> {
-        if self.snapshot.is_some() && self.commit >= self.shared.committed.load(atomic::Ordering::Acquire) {
-            return Ok(());
+        let committed = self.shared.committed.load(atomic::Ordering::Acquire);
+        if self.tree.is_some() {
+            if self.commit >= committed {
+                return Ok(());
+            }
+            // A commit that went into newer layers was published after them.
+            if self.is_in_force() {
+                self.commit = committed;
+                return Ok(());
+            }
         }
-        self.snapshot = None;
-        let snapshot = self.tables.snapshot().map_err(failed)?;
-        self.commit = snapshot.id() as u64;
-        self.snapshot = Some(snapshot);
-        Ok(())
+        self.renew().map_err(failed)
     }
 
-    /// Gives the snapshot back. Called whenever a core has nothing more to look up: while one is held,
-    /// the ledger cannot use again what it frees, and its file grows with every commit.
+    /// The tree has whatever the layers leave out, and may have more: what a checkpoint carries over was
+    /// published before, so the number is at least that of the newest row in it.
+    fn renew(&mut self) -> heed::Result<()> {
+        self.tree = None;
+        loop {
+            if !self.is_in_force() {
+                let generation = self.recent.generation();
+                self.view = Some((generation, self.recent.view()));
+            }
+            let tree = self.tables.snapshot()?;
+            self.commit = self.shared.committed.load(atomic::Ordering::Acquire);
+            if self.is_in_force() {
+                self.tree = Some(tree);
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_in_force(&self) -> bool {
+        self.view.as_ref().is_some_and(|(generation, _)| *generation == self.recent.generation())
+    }
+
+    /// Gives the snapshot back. Called whenever a core has nothing more to look up, and now and then by one that is
+    /// idle: while one is held, the ledger cannot use again what it frees, and layers keep their memory.
     pub fn rest(&mut self) {
-        self.snapshot = None;
+        self.tree = None;
+        if !self.is_in_force() {
+            self.view = None;
+        }
     }
 
     /// Number of the commit that the snapshot shows.
@@ -71,7 +106,7 @@ impl Reader {
     /// The ledger's record of an inode.
     pub fn inode(&self, ino: Ino) -> Result<Option<Inode>, Status> {
         let value = self.row(Table::Inodes, inode::key(ino).as_bytes())?;
-        value.map(|value| self.checked(inode::decode(ino, value))).transpose()
+        value.map(|value| self.checked(inode::decode(ino, &value))).transpose()
     }
 
     /// The ledger's record of what a handle names; [`Status::Stale`] when it is gone.
@@ -89,7 +124,7 @@ impl Reader {
         }
         let key = entry::name_key(dir, name);
         match self.row(Table::Names, key.as_bytes())? {
-            Some(value) => self.checked(entry::decode_name(key.as_bytes(), value)).map(Some),
+            Some(value) => self.checked(entry::decode_name(key.as_bytes(), &value)).map(Some),
             None => self.all_names(dir).map(|()| None),
         }
     }
@@ -103,7 +138,7 @@ impl Reader {
         let mut count = 0;
         for row in self.range(Table::Names, first.as_bytes(), last.as_bytes())? {
             let (key, value) = row?;
-            self.checked(entry::decode_name(key, value))?;
+            self.checked(entry::decode_name(&key, &value))?;
             count += 1;
         }
         let missing = Corrupt { table: Table::Names, reason: "names are missing, or there are too many" };
@@ -122,7 +157,10 @@ impl Reader {
         let mut before = after;
         Ok(rows.map(move |row| {
             let (key, value) = row?;
-            let entry = self.checked(entry::decode_entry(key, value))?;
+            let entry = self.checked(match value {
+                Bytes::Stored(value) => entry::decode_entry(&key, value),
+                Bytes::Recent(value) => entry::decode_entry(&key, &value).map(Entry::into_owned),
+            })?;
             if std::mem::replace(&mut before, entry.cookie) >= entry.cookie {
                 return self.checked(Err(Corrupt { table: Table::Entries, reason: "out of order" }));
             }
@@ -145,47 +183,55 @@ impl Reader {
         let rows = self.range(Table::Extents, first.as_bytes(), last.as_bytes())?;
         Ok(rows.map(|row| {
             let (key, value) = row?;
-            self.checked(extent::decode(key, value))
+            self.checked(extent::decode(&key, &value))
         }))
     }
 
     /// The target of a symbolic link.
-    pub fn target(&self, ino: Ino) -> Result<Option<&[u8]>, Status> {
+    pub fn target(&self, ino: Ino) -> Result<Option<Cow<'_, [u8]>>, Status> {
         let key = tree::target_key(ino);
         let value = self.row(Table::Targets, key.as_bytes())?;
-        value.map(|value| self.checked(tree::decode_target(key.as_bytes(), value))).transpose()
+        let decode = |value| match value {
+            Bytes::Stored(value) => tree::decode_target(key.as_bytes(), value).map(Cow::Borrowed),
+            Bytes::Recent(value) => tree::decode_target(key.as_bytes(), &value).map(|target| target.to_vec().into()),
+        };
+        value.map(|value| self.checked(decode(value))).transpose()
     }
 
     /// All log segments in use, oldest first.
     pub fn segments(&self) -> Result<Vec<SegmentInfo>, Status> {
-        let rows = self.tables.rows(Table::Segments).iter(self.snapshot()?).map_err(failed)?;
+        let (first, last) = (segment::key(SegmentId(0)), segment::key(SegmentId(u64::MAX)));
+        let rows = self.range(Table::Segments, first.as_bytes(), last.as_bytes())?;
         rows.map(|row| {
-            let (key, value) = row.map_err(failed)?;
-            self.checked(segment::decode(key, value))
+            let (key, value) = row?;
+            self.checked(segment::decode(&key, &value))
         })
         .collect()
     }
 
-    fn snapshot(&self) -> Result<&RoTxn<'static, WithoutTls>, Status> {
-        self.snapshot.as_ref().ok_or(Status::ServerFault)
+    fn look(&self) -> Result<Look<'_>, Status> {
+        match (&self.tree, &self.view) {
+            (Some(tree), Some((_, view))) => Ok(Look { tables: &self.tables, tree, view, number: self.commit }),
+            _ => Err(Status::ServerFault),
+        }
     }
 
     /// The last extent that begins before `start`.
     fn extent_before(&self, ino: Ino, start: u64) -> Result<Option<(u64, Extent)>, Status> {
         let key = extent::key(ino, start);
-        let rows = self.tables.rows(Table::Extents);
-        let found = rows.get_lower_than(self.snapshot()?, key.as_bytes()).map_err(failed)?;
-        match found {
-            Some((key, value)) if self.checked(extent::parse_key(key))?.0 == ino => {
-                self.checked(extent::decode(key, value)).map(Some)
+        match self.look()?.before(Table::Extents, key.as_bytes()).map_err(failed)? {
+            Some((key, value)) if self.checked(extent::parse_key(&key))?.0 == ino => {
+                self.checked(extent::decode(&key, &value)).map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    fn row(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, Status> {
-        match self.tables.rows(table).get(self.snapshot()?, key).map_err(failed)? {
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Bytes<'_>>, Status> {
+        let look = self.look()?;
+        match look.get(table, key).map_err(failed)? {
             Some(value) => Ok(Some(value)),
+            None if look.recent(table, key).is_some() => Ok(None),
             None => self.absent(table, key).map(|()| None),
         }
     }
@@ -195,7 +241,7 @@ impl Reader {
     /// order up to those of other pages.
     #[cold]
     fn absent(&self, table: Table, key: &[u8]) -> Result<(), Status> {
-        let (rows, snapshot) = (self.tables.rows(table), self.snapshot()?);
+        let (rows, snapshot) = (self.tables.rows(table), self.look()?.tree);
         let above = rows.range(snapshot, &(Bound::Included(key), Bound::Unbounded)).map_err(failed)?;
         let below = rows.rev_range(snapshot, &(Bound::Unbounded, Bound::Included(key))).map_err(failed)?;
         // Nothing comes before the root, which is always there.
@@ -212,8 +258,8 @@ impl Reader {
         table: Table,
         first: &[u8],
         last: &[u8],
-    ) -> Result<impl Iterator<Item = Row<'a>> + use<'a>, Status> {
-        let rows = self.tables.rows(table).range(self.snapshot()?, &between(first, last));
+    ) -> Result<impl Iterator<Item = Result<Pair<'a>, Status>> + use<'a>, Status> {
+        let rows = self.look()?.range(table, first, last);
         Ok(rows.map_err(failed)?.map(|row| row.map_err(failed)))
     }
 
@@ -255,9 +301,6 @@ const COUNTED_NAMES_MAX: u64 = 64;
 pub(super) fn page_of(key: &[u8]) -> usize {
     key.as_ptr().addr() / PAGE_BYTES
 }
-
-/// Key and value.
-type Row<'a> = Result<(&'a [u8], &'a [u8]), Status>;
 
 fn failed(error: heed::Error) -> Status {
     tracing::error!(%error, "the ledger cannot be read");

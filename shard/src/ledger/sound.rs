@@ -166,7 +166,7 @@ impl Count {
     }
 
     fn entry(&mut self, dir: Ino, entry: &entry::Entry<'_>) {
-        add(&mut self.listed[1], (dir.0, entry.cookie, entry.ino.0, entry.kind as u8, entry.name), 1);
+        add(&mut self.listed[1], (dir.0, entry.cookie, entry.ino.0, entry.kind as u8, &*entry.name), 1);
     }
 
     fn target(&mut self, ino: Ino, target: &[u8]) {

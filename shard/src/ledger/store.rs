@@ -12,6 +12,7 @@ use super::env::{Access, Limits, Tables};
 use super::journal::{self, Contents, From as JournalFrom, Journal, Place, Record};
 use super::keeper::{DATA_FILE, Keeper, Opened};
 use super::media::{Media, Witness, sync_directory};
+use super::recent::Recent;
 use super::record::meta::{self, Meta};
 use super::record::{Corrupt, Table, inode};
 use super::redo;
@@ -188,6 +189,10 @@ pub struct Gauges {
     pub ledger_bytes: AtomicU64,
     /// Batches committed since the start.
     pub commits: AtomicU64,
+    /// Checkpoints of the ledger since the start.
+    pub checkpoints: AtomicU64,
+    /// Memory of the rows that wait for a checkpoint, about.
+    pub recent_bytes: AtomicU64,
     /// Requests answered from the replies since the start.
     pub replays: AtomicU64,
 }
@@ -196,6 +201,7 @@ pub struct Gauges {
 #[derive(Clone)]
 pub struct Store {
     tables: Tables,
+    recent: Arc<Recent>,
     directory: PathBuf,
     gauges: Arc<Gauges>,
 }
@@ -254,12 +260,18 @@ impl Store {
 
     fn with(directory: &Path, limits: Limits, access: Access) -> Result<Store, OpenError> {
         let tables = Tables::open(directory, limits, access)?;
-        Ok(Store { tables, directory: directory.to_path_buf(), gauges: Arc::default() })
+        let (recent, gauges) = (Arc::default(), Arc::default());
+        Ok(Store { tables, recent, directory: directory.to_path_buf(), gauges })
     }
 
     /// The tables.
     pub fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// What is above LMDB's tree.
+    pub(super) fn recent(&self) -> &Arc<Recent> {
+        &self.recent
     }
 
     /// Where it lies.
@@ -400,8 +412,8 @@ fn replay<'a>(
     let root = Root { from, tree };
     roots.write(&root)?;
     drop(pin);
-    let tables = store.tables.clone();
-    Ok((store, Opened { directory, tables, roots, root, pin: next }))
+    let (tables, recent) = (store.tables.clone(), store.recent.clone());
+    Ok((store, Opened { directory, tables, recent, roots, root, tree: next }))
 }
 
 impl Gauges {

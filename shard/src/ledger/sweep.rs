@@ -3,7 +3,7 @@
 //! Caller: the ledger, for [`super::command::Job::Sweep`]. A removed file is a row of `orphans`
 //! until its last extent is gone, so a crash in between loses nothing and frees nothing twice.
 
-use super::batch::{Batch, Fault, between};
+use super::batch::{Batch, Fault};
 use super::record::{Table, extent, tree};
 use crate::inode::Ino;
 use cache::extent::Extent;
@@ -30,10 +30,10 @@ pub(super) fn apply(batch: &mut Batch<'_>) -> Result<bool, Fault> {
 
 /// The key alone says which: the row is on its way out.
 fn first_orphan(batch: &Batch<'_>) -> Result<Option<Ino>, Fault> {
-    let Some((key, value)) = batch.tables().rows(Table::Orphans).first(&batch.txn)? else {
-        return Ok(None);
-    };
-    match tree::decode_orphan(key, value) {
+    let (first, last) = (tree::orphan_key(Ino(0)), tree::orphan_key(Ino(u64::MAX)));
+    let first = batch.rows().range(Table::Orphans, first.as_bytes(), last.as_bytes())?.next();
+    let Some((key, value)) = first.transpose()? else { return Ok(None) };
+    match tree::decode_orphan(&key, &value) {
         Ok((ino, _)) => Ok(Some(ino)),
         Err(corrupt) => Err(batch.corrupt(corrupt)),
     }
@@ -45,11 +45,10 @@ type Row = (Vec<u8>, Option<Extent>);
 /// segment that it lay in stays, which is the safe side.
 fn extents(batch: &Batch<'_>, ino: Ino, room: usize) -> Result<Vec<Row>, Fault> {
     let (first, last) = (extent::key(ino, 0), extent::key(ino, u64::MAX));
-    let rows = batch.tables().rows(Table::Extents);
     let mut found = Vec::new();
-    for row in rows.range(&batch.txn, &between(first.as_bytes(), last.as_bytes()))?.take(room) {
+    for row in batch.rows().range(Table::Extents, first.as_bytes(), last.as_bytes())?.take(room) {
         let (key, value) = row?;
-        let extent = extent::decode(key, value).map(|(_, extent)| extent);
+        let extent = extent::decode(&key, &value).map(|(_, extent)| extent);
         if let Err(corrupt) = extent {
             batch.corrupt(corrupt);
         }

@@ -1,8 +1,8 @@
 //! The ledger's thread: drains the lanes of all cores, one transaction per round.
 //!
 //! Caller: the daemon. While one transaction is written the next batch gathers; that is all there is
-//! to group commit. A checkpoint follows each second in which there was anything, and the end. Cores
-//! stop before their ledger does.
+//! to group commit. A checkpoint follows each second in which there was anything, sooner where there is nothing else
+//! to do, and the end. Cores stop before their ledger does.
 
 use super::apply::Ledger;
 use super::port::Hub;
@@ -43,11 +43,15 @@ impl Drop for LedgerThread {
 
 fn run(mut ledger: Ledger, hub: &Hub) -> Ledger {
     let mut turn = 0;
-    let mut checkpointed = Instant::now();
+    let (mut checkpointed, mut worked_last) = (Instant::now(), Instant::now());
     loop {
         turn += 1;
         let worked = hub.pump(&mut ledger, turn);
-        if ledger.is_behind() && checkpointed.elapsed() >= CHECKPOINT_INTERVAL {
+        if worked {
+            worked_last = Instant::now();
+        }
+        let interval = if worked_last.elapsed() < IDLE { INTERVAL } else { IDLE_INTERVAL };
+        if ledger.is_behind() && checkpointed.elapsed() >= interval {
             checkpointed = Instant::now();
             // A failure is for ever, and was logged: whoever asks next is told.
             ledger.checkpoint().ok();
@@ -59,10 +63,14 @@ fn run(mut ledger: Ledger, hub: &Hub) -> Ledger {
             ledger.settle().ok();
             return ledger;
         }
-        let left = CHECKPOINT_INTERVAL.saturating_sub(checkpointed.elapsed());
-        hub.sleep(ledger.is_behind().then_some(left));
+        let has_something_to_do = ledger.looks_at_checkpoint() || ledger.is_behind();
+        hub.sleep(has_something_to_do.then_some(IDLE));
     }
 }
 
-/// What was committed waits at most so long for a checkpoint to begin.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// What was committed waits at most so long for a checkpoint to begin, where there is always something to do.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// And so long where there is not: until its checkpoint is through, a row is looked up in two places.
+const IDLE_INTERVAL: Duration = Duration::from_millis(250);
+/// The ledger is idle when nothing was asked of it for so long. So often it then looks whether a checkpoint is through.
+const IDLE: Duration = Duration::from_millis(20);

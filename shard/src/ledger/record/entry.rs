@@ -10,6 +10,7 @@ use super::inode::kind;
 use super::{Corrupt, EPOCH, Key, Table, begin, key_u64s, open, pair_key, seal};
 use crate::inode::{Ino, Kind};
 use crate::ledger::command::NAME_MAX;
+use std::borrow::Cow;
 
 /// READDIR cookie of `.`; 0 is the start of the directory.
 pub const COOKIE_SELF: u64 = 1;
@@ -28,7 +29,7 @@ pub struct Found {
 }
 
 /// One entry of a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// Its READDIR cookie.
     pub cookie: u64,
@@ -37,7 +38,14 @@ pub struct Entry<'a> {
     /// Its type.
     pub kind: Kind,
     /// Its name.
-    pub name: &'a [u8],
+    pub name: Cow<'a, [u8]>,
+}
+
+impl Entry<'_> {
+    /// The same with a name of its own.
+    pub fn into_owned(self) -> Entry<'static> {
+        Entry { name: Cow::Owned(self.name.into_owned()), ..self }
+    }
 }
 
 /// Key of a name in a directory. The name has at most [`NAME_MAX`] bytes.
@@ -108,7 +116,7 @@ pub fn decode_entry<'a>(key: &[u8], value: &'a [u8]) -> Result<Entry<'a>, Corrup
     if name.is_empty() || name.len() > NAME_MAX {
         return Err(Corrupt { table: Table::Entries, reason: "length of the name" });
     }
-    Ok(Entry { cookie, ino, kind, name })
+    Ok(Entry { cookie, ino, kind, name: Cow::Borrowed(name) })
 }
 
 /// Longest key of `names`.

@@ -8,6 +8,7 @@ use super::*;
 use crate::inode::{Inode, Kind};
 use crate::ledger::command::{Answer, ReplayKey, SegmentInfo, Wcc};
 use cache::extent::{Extent, Place, SegmentId};
+use std::borrow::Cow;
 
 fn time(secs: i64, nanos: u32) -> Time {
     Time { secs, nanos }
@@ -102,7 +103,7 @@ fn samples() -> Vec<Sample> {
     let key = entry::entry_key(Ino(5), 99).as_bytes().to_vec();
     entry::encode_entry(&key, Ino(9), Kind::Socket, &[b'n'; 255], &mut value);
     let same = |key: &[u8], value: &[u8]| {
-        let entry = Entry { cookie: 99, ino: Ino(9), kind: Kind::Socket, name: &[b'n'; 255] };
+        let entry = Entry { cookie: 99, ino: Ino(9), kind: Kind::Socket, name: Cow::Borrowed(&[b'n'; 255]) };
         entry::parse_entry_key(key) == Ok((Ino(5), 99)) && entry::decode_entry(key, value) == Ok(entry)
     };
     samples.push(("entry", key, value.clone(), Box::new(same)));

@@ -171,7 +171,8 @@ impl Game {
         }
     }
 
-    fn check(&self, what: &str) {
+    fn check(&mut self, what: &str) {
+        self.rig.ledger.settle().unwrap();
         let inspector = Inspector::of(self.rig.ledger.store()).unwrap();
         let mut counted: BTreeMap<SegmentId, u64> = BTreeMap::new();
         for row in inspector.extents() {
@@ -293,6 +294,7 @@ fn a_sweep_stops_after_some_extents_and_goes_on_after_a_crash() {
     assert!(matches!(rig.job(Job::Sweep), Done::Swept { more: true }));
     assert!(matches!(rig.job(Job::Sweep), Done::Swept { more: false }));
     assert_eq!(live(&mut rig), 0);
+    rig.ledger.settle().unwrap();
     assert_eq!(Inspector::of(rig.ledger.store()).unwrap().orphans().count(), 0);
 }
 

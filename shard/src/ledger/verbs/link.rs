@@ -26,7 +26,7 @@ pub(super) fn apply(
     let mut linked = changed(batch.absorbed(&object), stamp);
     linked.nlink += 1;
     let entry = Found { ino: linked.ino, kind: linked.kind, cookie: stamp.lsn };
-    batch.put_entry(dir.ino, name.as_bytes(), &entry)?;
+    batch.put_entry(dir.ino, name.as_bytes(), &entry);
     batch.put_inode(linked);
     let after = entries_changed(dir, stamp, |entries| entries + 1);
     batch.put_inode(after);

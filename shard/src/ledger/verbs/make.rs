@@ -48,7 +48,7 @@ pub(super) fn make(
     let stamp = batch.stamp(caller.now);
     let object = object(batch, caller, &dir, new, stamp);
     let entry = Found { ino: object.ino, kind: object.kind, cookie: stamp.lsn };
-    batch.put_entry(dir.ino, name.as_bytes(), &entry)?;
+    batch.put_entry(dir.ino, name.as_bytes(), &entry);
     batch.put_inode(object);
     let mut after = entries_changed(dir, stamp, |entries| entries + 1);
     if object.is_directory() {

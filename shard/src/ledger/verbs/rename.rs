@@ -84,7 +84,7 @@ fn change(batch: &mut Batch<'_>, plan: &Plan, from_name: &Name, to_name: &Name, 
     // A name that is replaced keeps its cookie: whoever lists the directory meets it once.
     let cookie = plan.replaced.map_or(stamp.lsn, |(found, _)| found.cookie);
     let entry = Found { cookie, ..plan.source };
-    batch.put_entry(plan.to.ino, to_name.as_bytes(), &entry)?;
+    batch.put_entry(plan.to.ino, to_name.as_bytes(), &entry);
 
     let mut moved = changed(batch.absorbed(&plan.moved), stamp);
     if moved.is_directory() {

@@ -23,7 +23,7 @@ pub(super) fn apply(
     let answer = make::make(batch, caller, dir, name, &new)?;
     let link = answer.object.expect("what was made is in the answer");
     tree::encode_target(link.ino, target, &mut batch.scratch);
-    batch.put(Table::Targets, tree::target_key(link.ino).as_bytes())?;
+    batch.put(Table::Targets, tree::target_key(link.ino).as_bytes());
     Ok(answer)
 }
 

@@ -62,7 +62,7 @@ fn written_again(table: Table, key: &[u8], value: &[u8]) -> Option<(Vec<u8>, Vec
             let (dir, cookie) = entry::parse_entry_key(key).ok()?;
             let read = entry::decode_entry(key, value).ok()?;
             assert!(read.name.len() <= NAME_MAX && read.cookie == cookie);
-            entry::encode_entry(key, read.ino, read.kind, read.name, &mut out);
+            entry::encode_entry(key, read.ino, read.kind, &read.name, &mut out);
             entry::entry_key(dir, cookie).as_bytes().to_vec()
         }
         Table::Targets => {
