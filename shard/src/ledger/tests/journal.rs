@@ -1,5 +1,5 @@
 //! The journal and the root: damage is noticed, a torn tail is the end, a failure is for ever, and
-//! LMDB's file stays small behind a pin.
+//! LMDB's file and what waits for it stay small.
 
 use super::rig::*;
 use crate::cred::Cred;
