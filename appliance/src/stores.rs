@@ -8,7 +8,7 @@ use cache::log::SEGMENT_BYTES_MIN;
 use cache::world::Time;
 use rustix::fs::statvfs;
 use shard::fs::filesystem::{Filesystem, Options};
-use shard::ledger::store::RootDirectory;
+use shard::ledger::store::{RECENT_BYTES, RootDirectory};
 use shard::net::conn::OWN_BYTES;
 use shard::policy::FilesystemId;
 use std::path::Path;
@@ -27,24 +27,30 @@ pub(crate) struct Budget {
     pub(crate) core_bytes: u64,
     /// Inodes in one filesystem's lock table.
     pub(crate) inodes: u64,
+    /// Rows of one filesystem's ledger that wait for a checkpoint.
+    pub(crate) recent_bytes: u64,
     /// Bytes appended and not yet written of one filesystem's log on one core.
     pub(crate) unwritten_bytes: u64,
 }
 
 impl Budget {
     /// What the process needs in any case comes first. Of the rest, a quarter is for requests and replies, as far as
-    /// they can use it, an eighth for connections, an eighth for inodes, and what is left for the block cache.
+    /// they can use it, an eighth for connections, an eighth for inodes, a sixteenth for rows of the ledger, and what is
+    /// left for the block cache.
     pub(crate) fn of(memory_bytes: u64, cores: usize, filesystems: usize) -> Budget {
         let (cores, filesystems) = (cores.max(1) as u64, filesystems.max(1) as u64);
         let rest = memory_bytes.saturating_sub(BASE_BYTES).max(memory_bytes / 2);
         let core_bytes = (rest / 4 / cores).clamp(CORE_BYTES_MIN, CORE_BYTES_MAX);
-        let cache_bytes = (rest - rest / 4).saturating_sub(core_bytes * cores).max(rest / 4);
+        let recent_bytes = (rest / 16 / filesystems).min(RECENT_BYTES);
+        let cache_bytes =
+            (rest - rest / 4).saturating_sub(core_bytes * cores + recent_bytes * filesystems).max(rest / 4);
         let writing = cache_bytes / 4 / cores / filesystems;
         Budget {
             connections: (rest / 8 / OWN_BYTES as u64).max(1),
             cache_bytes,
             core_bytes,
             inodes: (rest / 8 / INODE_BYTES / filesystems).max(1),
+            recent_bytes,
             unwritten_bytes: writing.clamp(UNWRITTEN_BYTES_MIN, UNWRITTEN_BYTES_MAX),
         }
     }
@@ -120,6 +126,7 @@ fn options(config: &Config, share: &Share, disk_bytes: u64, cores: u16, budget: 
         reserve_bytes: given_or(reserve, || (disk_bytes / SMALL_PARTS).min(256 * MIB)),
         unwritten_bytes_max: usize::try_from(budget.unwritten_bytes).unwrap_or(usize::MAX),
         inodes_max: usize::try_from(budget.inodes).unwrap_or(usize::MAX),
+        recent_bytes_max: budget.recent_bytes,
         ..defaults
     }
 }
@@ -233,7 +240,7 @@ mod tests {
                 + budget.connections * OWN_BYTES as u64
                 + budget.cache_bytes
                 + budget.core_bytes * cores as u64
-                + budget.inodes * INODE_BYTES * filesystems as u64;
+                + (budget.inodes * INODE_BYTES + budget.recent_bytes) * filesystems as u64;
             assert!(all <= memory, "{memory} {cores} {filesystems}: {budget:?}");
             assert!(budget.unwritten_bytes * filesystems as u64 <= budget.cache_bytes);
         }

@@ -10,7 +10,7 @@ use super::recover::{self, RecoverError, Recovered};
 use crate::ledger::apply::Ledger;
 use crate::ledger::keeper::Keeper;
 use crate::ledger::port::Hub;
-use crate::ledger::store::{LedgerOptions, OpenError, RootDirectory, Store};
+use crate::ledger::store::{LedgerOptions, OpenError, RECENT_BYTES, RootDirectory, Store};
 use crate::ledger::thread::LedgerThread;
 use crate::ledger::touch::Touches;
 use crate::ledger::touchers::Touchers;
@@ -42,6 +42,8 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Most bytes of one core's log that are appended and not yet written.
     pub unwritten_bytes_max: usize,
+    /// Memory that rows of the ledger may take while they wait for a checkpoint, about.
+    pub recent_bytes_max: u64,
     /// Cores that serve it.
     pub cores: u16,
     /// Inodes kept in the lock table.
@@ -63,6 +65,7 @@ impl Options {
             reserve_segments: 2 + 2 * u32::from(cores),
             reserve_bytes: 256 << 20,
             unwritten_bytes_max: 16 << 20,
+            recent_bytes_max: RECENT_BYTES,
             cores,
             inodes_max: 1 << 18,
             ledger_memory: None,
@@ -73,6 +76,7 @@ impl Options {
     fn ledger(&self, filesystem: u64) -> LedgerOptions {
         LedgerOptions {
             root: self.root,
+            recent_bytes_max: self.recent_bytes_max,
             capacity_bytes: self.capacity_bytes,
             segment_bytes: self.segment_bytes,
             reserve_segments: self.reserve_segments,

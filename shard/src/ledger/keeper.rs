@@ -48,6 +48,7 @@ pub struct Keeper {
     spent: Option<Arc<Layer>>,
     /// Since the start.
     checkpoints: u64,
+    recent_bytes_max: u64,
     /// Tests: while it is set, writes to the journal fail.
     fault: Option<Arc<AtomicBool>>,
     runner: Runner,
@@ -117,6 +118,7 @@ impl Keeper {
             tables,
             flight: None,
             spent: None,
+            recent_bytes_max: options.recent_bytes_max,
             fault: options.fault.clone(),
             runner: if witness.is_some() { Runner::Ledger } else { Runner::Thread },
         })
@@ -152,10 +154,11 @@ impl Keeper {
     /// and waits for one that is late.
     pub(super) fn tend(&mut self) -> Result<(), Fault> {
         self.poll()?;
-        if self.journal.is_full() || self.view.growing.bytes() > 2 * RECENT_MAX {
+        let waiting = self.view.growing.bytes();
+        if self.journal.is_full() || waiting > self.recent_bytes_max / 2 {
             self.wait()?;
         }
-        if self.flight.is_none() && (self.journal.is_half_full() || self.view.growing.bytes() > RECENT_MAX) {
+        if self.flight.is_none() && (self.journal.is_half_full() || waiting > self.recent_bytes_max / 4) {
             self.begin()?;
         }
         Ok(())
@@ -339,5 +342,3 @@ pub(super) struct Opened<'a> {
 
 /// LMDB's file, within the ledger's directory.
 pub const DATA_FILE: &str = "data.mdb";
-/// Memory of the rows that begin a checkpoint; with a journal that is half full, whichever is first.
-const RECENT_MAX: u64 = 8 << 20;

@@ -51,6 +51,9 @@ pub struct LedgerOptions {
     pub checked_bytes_max: u64,
     /// Bytes of each of the two files of the journal; a multiple of 4096.
     pub journal_bytes: u64,
+    /// Memory of rows that wait for a checkpoint, about. A quarter begins one; at half the ledger waits for the
+    /// one that still carries the other half over.
+    pub recent_bytes_max: u64,
     /// Tests: while it is set every write to the journal fails.
     pub fault: Option<Arc<AtomicBool>>,
     /// Tests: sees every step to the disk. A checkpoint has no thread then, but takes a step each time
@@ -85,6 +88,7 @@ impl LedgerOptions {
             limits: Limits { map_bytes: 1 << 40, readers_max: 1024 },
             checked_bytes_max: CHECKED_BYTES_MAX,
             journal_bytes: journal::JOURNAL_BYTES,
+            recent_bytes_max: RECENT_BYTES,
             fault: None,
             witness: None,
         }
@@ -452,6 +456,8 @@ fn root(made: &RootDirectory) -> Inode {
 pub const CHECKED_BYTES_MAX: u64 = 128 << 20;
 /// The first log sequence number of a new filesystem; cookies 0 to 2 have meanings of their own.
 pub const LSN_FIRST: u64 = 16;
+/// Memory of rows that wait for a checkpoint, by default.
+pub const RECENT_BYTES: u64 = 32 << 20;
 /// Behind the name of a ledger that is being made.
 pub const UNFINISHED_SUFFIX: &str = ".new";
 /// Records of the journal that a start applies in one transaction.

@@ -209,6 +209,7 @@ fn ledger_options(options: &Options, power: &Power) -> LedgerOptions {
         reserve_bytes: options.reserve_bytes,
         reply_slots: REPLY_SLOTS,
         journal_bytes: JOURNAL_BYTES,
+        recent_bytes_max: RECENT_BYTES,
         witness: Some(power.witness()),
         limits: env::Limits { map_bytes: 16 << 20, readers_max: 16 },
         ..LedgerOptions::new(IDENTITY, options.root.now)
@@ -326,6 +327,8 @@ const SEGMENT_BYTES: u64 = cache::log::SEGMENT_BYTES_MIN;
 const LETTERS_MAX: usize = 256;
 const REPLY_SLOTS: u32 = 256;
 const JOURNAL_BYTES: u64 = 64 << 10;
+/// So few that the ledger waits for checkpoints now and then.
+const RECENT_BYTES: u64 = 64 << 10;
 /// Turns of the ledger between two steps of its checkpoints, at most.
 const CHECKPOINT_TURNS: usize = 8;
 const IDENTITY: u64 = 0x00ba_5a17_00ba_5a17;
