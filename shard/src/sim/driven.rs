@@ -19,7 +19,8 @@ use std::time::Duration;
 /// without state between calls; it leaves nothing behind in /dev/shm unless it panics. Every four bytes are one
 /// decision, so that bytes cut out or moved leave the others as they are; the first four choose cores and network. A
 /// decision's first byte says what it is: below 208 a client's call (the other three bytes choose it), then a disk that
-/// will fail, a crash, a pause. Input beyond 256 decisions is ignored.
+/// will fail, a crash, a pause. Input beyond 256 decisions is ignored, and what follows when the judge has too many
+/// explanations for what happened: each error of the disk may double them.
 pub fn drive(decisions: &[u8]) {
     let (first, rest) = decisions.split_at(decisions.len().min(DECISION_BYTES));
     let first = seed_of(first);
@@ -45,6 +46,9 @@ pub fn drive(decisions: &[u8]) {
         let mut clients = [client(1), client(2)];
         let mut pauses_ms = PAUSES_MS_MAX;
         for decision in rest.chunks(DECISION_BYTES).take(DECISIONS_MAX) {
+            if site.judge.borrow().cases() > CASES_MAX {
+                break;
+            }
             let mut rng = Rng::new(seed_of(decision));
             match decision[0] {
                 number @ 0..208 => {
@@ -87,6 +91,8 @@ fn seed_of(bytes: &[u8]) -> u64 {
 
 const DECISION_BYTES: usize = 4;
 const DECISIONS_MAX: usize = 256;
+/// Explanations with which a history still goes on.
+const CASES_MAX: usize = 64;
 /// A pause is shorter: time for a checkpoint, and for what is done when nobody asks for anything.
 const PAUSE_MS_MAX: u64 = 1500;
 /// All pauses together: a history that takes much longer is one that hangs.

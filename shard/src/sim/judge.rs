@@ -210,6 +210,11 @@ impl Judge {
         self.calls.values_mut().for_each(|call| (call.sent, call.late) = (0, 0));
     }
 
+    /// Explanations of what was answered so far.
+    pub(crate) fn cases(&self) -> usize {
+        self.cases.len()
+    }
+
     /// Calls under way, for clients that send them again.
     pub(crate) fn under_way(&self) -> Vec<(CallId, Call)> {
         let asking = self.calls.iter().filter(|(_, call)| !call.is_answered);
