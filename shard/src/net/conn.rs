@@ -16,6 +16,7 @@ use super::dispatch;
 use super::gate::Gate;
 use super::reply::{Ended, Memory, Reply};
 use super::socket::{Close, Receive, Socket, Transmit};
+use super::window::Window;
 use cache::block::Gather;
 use cache::world::LocalFuture;
 use std::cell::{Cell, RefCell};
@@ -113,9 +114,19 @@ pub(crate) fn open(core: &Rc<Core>, socket: impl Socket, peer: IpAddr, seat: Sea
 /// The reader's task.
 async fn read(connection: Rc<Connection>, mut receiver: impl Receive) {
     let mut input = Input::new(connection.core.clone());
+    let mut window = Window::new(connection.core.clone());
     while let Ok(missing) = serve(&connection, &mut input).await {
-        if !input.make_room(&connection, missing).await || !receive(&connection, &mut receiver, &mut input).await {
+        if !input.make_room(&connection, missing).await {
             break;
+        }
+        let bytes = receive(&connection, &mut receiver, &mut input).await;
+        if bytes == 0 {
+            break;
+        }
+        if window.opens(bytes)
+            && let Err(error) = connection.closer.widen()
+        {
+            tracing::debug!(%error, peer = %connection.peer, "a receive window stays as it is");
         }
     }
     connection.drain();
@@ -162,10 +173,10 @@ async fn serve(connection: &Rc<Connection>, input: &mut Input) -> Result<usize, 
     Ok(missing)
 }
 
-/// Reads what has arrived; `false` when nothing more will come.
-async fn receive(connection: &Connection, receiver: &mut impl Receive, input: &mut Input) -> bool {
+/// Reads what has arrived, and says how many bytes; 0 when nothing more will come.
+async fn receive(connection: &Connection, receiver: &mut impl Receive, input: &mut Input) -> usize {
     if !connection.is_open() {
-        return false;
+        return 0;
     }
     let seconds = connection.core.seconds();
     match input.is_empty() {
@@ -180,9 +191,9 @@ async fn receive(connection: &Connection, receiver: &mut impl Receive, input: &m
     match result {
         Ok(bytes) => {
             connection.receiving.progress(bytes, seconds);
-            bytes > 0
+            bytes
         }
-        Err(_) => false,
+        Err(_) => 0,
     }
 }
 

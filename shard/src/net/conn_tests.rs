@@ -1,5 +1,6 @@
 //! Connections over a socket in memory, with time by hand.
 
+use super::super::window::{WIDE_AFTER_BYTES, WIDE_MAX, Window};
 use super::*;
 use crate::net::core::Limits;
 use crate::net::handle::HandleKey;
@@ -112,6 +113,7 @@ struct Pipe {
     changed: Gate,
     receives: Cell<usize>,
     sends: Cell<usize>,
+    widened: Cell<usize>,
 }
 
 struct HandSocket(Rc<Pipe>);
@@ -164,6 +166,11 @@ impl Close for HandSocket {
     fn close(&self) {
         self.0.broken.set(true);
         self.0.changed.notify();
+    }
+
+    fn widen(&self) -> io::Result<()> {
+        self.0.widened.set(self.0.widened.get() + 1);
+        Ok(())
     }
 }
 
@@ -266,6 +273,24 @@ fn records_of_every_size_pass_and_memory_is_given_back() {
     lab.send(&pipe, &stream);
     assert_eq!(pipe.from_server.borrow().len(), 2 * sizes.len() * NULL_REPLY);
     assert_eq!(lab.core.stats.bytes_held.value(), 0);
+}
+
+#[test]
+fn a_connection_that_brings_much_gets_a_wide_window_once_and_not_all_do() {
+    let lab = Lab::default();
+    let pipe = lab.connect();
+    let large = marked(&[&null()[4..], &vec![5; (1 << 20) - 40]].concat());
+    for count in 1..=20 {
+        lab.send(&pipe, &large);
+        assert_eq!(pipe.widened.get(), usize::from(count * large.len() as u64 >= WIDE_AFTER_BYTES), "{count}");
+    }
+    let mut others: Vec<_> = (1..WIDE_MAX).map(|_| Window::new(lab.core.clone())).collect();
+    assert!(others.iter_mut().all(|other| other.opens(WIDE_AFTER_BYTES as usize)));
+    let mut last = Window::new(lab.core.clone());
+    assert!(!last.opens(WIDE_AFTER_BYTES as usize), "a core has no more of them");
+    pipe.ended.set(true);
+    lab.send(&pipe, &[]);
+    assert!(last.opens(1), "one is over");
 }
 
 #[test]

@@ -134,6 +134,8 @@ pub struct Core {
     seconds: Cell<u32>,
     /// A ledger has too little memory, as of the last second: look-ups wait for their pages.
     is_short: Cell<bool>,
+    /// Connections whose receive windows are wide.
+    pub(super) wide_windows: Cell<usize>,
     roster: RefCell<Roster>,
     /// Set when the core is to stop: whom to tell when it has.
     stop: RefCell<Option<SyncSender<Result<(), Status>>>>,
@@ -165,6 +167,7 @@ impl Core {
             turning: Cell::new(false),
             seconds: Cell::new(1),
             is_short: Cell::new(false),
+            wide_windows: Cell::new(0),
             roster: RefCell::default(),
             stop: RefCell::new(None),
             has_stop: Gate::default(),

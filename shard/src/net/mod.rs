@@ -16,4 +16,6 @@ mod prepare;
 pub mod reply;
 pub mod server;
 pub(crate) mod socket;
+#[expect(unsafe_code, reason = "an option of sockets that no crate wraps")]
+mod window;
 pub mod world;

@@ -3,6 +3,7 @@
 //!
 //! Buffers are handed over and come back with the result: the kernel owns them in between.
 
+use super::window::widen;
 use cache::block::Sending;
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
@@ -42,6 +43,8 @@ pub(crate) trait Close {
     fn close_receiving(&self);
     /// Nothing is received or sent any more.
     fn close(&self);
+    /// Lets the peer send much before it is read.
+    fn widen(&self) -> io::Result<()>;
 }
 
 impl Socket for std::net::TcpStream {
@@ -86,6 +89,10 @@ impl Close for Closer {
 
     fn close(&self) {
         let _ = shutdown(self.descriptor, Shutdown::Both);
+    }
+
+    fn widen(&self) -> io::Result<()> {
+        widen(self.descriptor)
     }
 }
 
