@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
 use memmap2::MmapMut;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::checksum;
 use crate::extent::BLOCK_BYTES;
@@ -129,18 +129,7 @@ impl Arena {
 
     /// A chunk to fill; `None` when the budget is spent. Its bytes are whatever was there before.
     pub fn take(&self) -> Option<Blank> {
-        self.take_of(self.shared.stock.lock())
-    }
-
-    /// The same, of memory that was touched before: nobody waits for the kernel. `None` also where there is more that
-    /// was not touched yet, if somebody is on the way to it.
-    pub fn take_ready(&self) -> Option<Blank> {
-        let stock = self.shared.stock.lock();
-        let is_ready = stock.has_ready() || self.shared.preparer.get().is_none();
-        if is_ready { self.take_of(stock) } else { None }
-    }
-
-    fn take_of(&self, mut stock: MutexGuard<'_, Stock>) -> Option<Blank> {
+        let mut stock = self.shared.stock.lock();
         let kept = stock.free.pop();
         let begins = kept.is_none() && stock.slab.count == 0;
         let memory = match kept {
@@ -195,11 +184,6 @@ impl Stock {
         }
         self.made += 1;
         Some(self.slab.cut(region))
-    }
-
-    /// Whether there is a chunk whose memory was touched before.
-    fn has_ready(&self) -> bool {
-        !self.free.is_empty() || self.slab.count > 0 || !self.ready.is_empty()
     }
 
     /// A slab to make ready, if there are too few.
@@ -771,22 +755,6 @@ mod tests {
         }
         preparer.join().unwrap();
         assert!(chunks.iter().all(|chunk| chunk.bytes().iter().all(|&byte| byte == 0xee)));
-    }
-
-    #[test]
-    fn where_memory_is_prepared_only_what_is_ready_can_be_had_at_once() {
-        let arena = Arena::new(24 * SLAB_CHUNKS * CHUNK_BYTES);
-        let first = arena.take_ready().expect("nobody prepares");
-        arena.wake_to_prepare(std::thread::current());
-        let mut chunks = vec![first];
-        chunks.extend(std::iter::from_fn(|| arena.take_ready()));
-        assert_eq!(chunks.len(), SLAB_CHUNKS, "the rest of the slab that was begun");
-        assert!(arena.prepare());
-        chunks.extend(std::iter::from_fn(|| arena.take_ready()));
-        assert_eq!(chunks.len(), 2 * SLAB_CHUNKS);
-        assert!(arena.take().is_some(), "there is more");
-        drop(chunks.pop());
-        assert!(arena.take_ready().is_some());
     }
 
     #[test]

@@ -476,7 +476,7 @@ impl LogInner {
             if next * CHUNK_BLOCKS as u32 >= end {
                 return Ok(());
             }
-            let blank = self.volume.cache().allocate_at_once().ok_or(Lack::Memory)?;
+            let blank = self.volume.cache().allocate().ok_or(Lack::Memory)?;
             let head = blank.head();
             self.volume.cache().adopt_head(self.volume.key(segment.grant.id, next), head.chunk());
             state.heads.push_back((next, head));

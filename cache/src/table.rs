@@ -235,13 +235,6 @@ impl BlockCache {
         self.arena.take().or_else(|| if self.evict() { self.arena.take() } else { None })
     }
 
-    /// The same for bytes that are there and must not wait: rather one that is taken from the cache than one that the kernel has to
-    /// clear first. What streams through the log would otherwise be cleared once for each chunk of the budget.
-    pub fn allocate_at_once(&self) -> Option<Blank> {
-        let evicted = || if self.evict() { self.arena.take_ready() } else { None };
-        self.arena.take_ready().or_else(evicted).or_else(|| self.arena.take())
-    }
-
     /// Puts a chunk of the log's head into the cache. It stays while the log holds it.
     pub(crate) fn adopt_head(&self, key: ChunkKey, chunk: &Arc<Chunk>) {
         self.directory.replace(key, chunk.clone());
