@@ -18,6 +18,7 @@ use super::segments::{News, Segments};
 use super::store::{Gauges, LedgerOptions, OpenError, Store};
 use super::{fold, sweep, verbs};
 use crate::fs::filesystem::Shared;
+use crate::inode::Ino;
 use crate::status::Status;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +32,7 @@ pub struct Ledger {
     meta: Meta,
     segments: Segments,
     replies: Replies,
-    number: u64,
+    first_orphan: Ino,
     poisoned: bool,
 }
 
@@ -63,9 +64,9 @@ impl Ledger {
         let segments = load_segments(&store, &meta)?;
         let replies = load_replies(&store, &meta)?;
         count_rows(&store)?;
-        let number = store.committed()?;
         let poisoned = false;
-        let mut ledger = Ledger { store, keeper, options, shared, meta, segments, replies, number, poisoned };
+        let mut ledger =
+            Ledger { store, keeper, options, shared, meta, segments, replies, first_orphan: Ino(0), poisoned };
         let reserved =
             ledger.apply(&[]).map_err(|Poisoned| OpenError::Io(std::io::Error::other("the first commit failed")))?;
         ledger.publish(&reserved);
@@ -145,8 +146,8 @@ impl Ledger {
     }
 
     fn transact(&mut self, jobs: &[Job]) -> Result<Commit, Fault> {
-        let Ledger { store, keeper, options, shared, meta, segments, replies, number, .. } = self;
-        let mut batch = Batch::begin(store, keeper, options, shared, meta, segments, *number + 1);
+        let Ledger { store, keeper, options, shared, meta, segments, replies, first_orphan, .. } = self;
+        let mut batch = Batch::begin(store, keeper, options, shared, meta, segments, first_orphan);
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             answers.push(match done(&mut batch, replies, job) {
@@ -156,12 +157,11 @@ impl Ledger {
             });
         }
         let (committed, publishes) = batch.finish()?;
-        if let Some(number) = committed {
-            self.number = number;
+        if committed {
             self.store.gauges().commits.fetch_add(1, Ordering::Relaxed);
             self.gauge();
         }
-        Ok(Commit { number: self.number, answers, publishes, segments: self.segments.news() })
+        Ok(Commit { number: self.keeper.number(), answers, publishes, segments: self.segments.news() })
     }
 
     fn gauge(&self) {

@@ -70,6 +70,8 @@ pub(super) struct Batch<'l> {
     pub(super) shared: &'l Shared,
     pub(super) meta: &'l mut Meta,
     pub(super) segments: &'l mut Segments,
+    /// No removed file whose extents are still to be freed comes before it.
+    pub(super) first_orphan: &'l mut Ino,
     pub(super) scratch: Vec<u8>,
     store: &'l Store,
     keeper: &'l mut Keeper,
@@ -108,7 +110,7 @@ pub(super) struct Stamp {
 }
 
 impl<'l> Batch<'l> {
-    /// A batch without a change yet, which the commit `number` will have.
+    /// A batch without a change yet.
     pub(super) fn begin(
         store: &'l Store,
         keeper: &'l mut Keeper,
@@ -116,13 +118,15 @@ impl<'l> Batch<'l> {
         shared: &'l Shared,
         meta: &'l mut Meta,
         segments: &'l mut Segments,
-        number: u64,
+        first_orphan: &'l mut Ino,
     ) -> Batch<'l> {
         keeper.redo.clear();
+        let number = keeper.number() + 1;
         Batch {
             shared,
             meta,
             segments,
+            first_orphan,
             scratch: Vec::new(),
             store,
             keeper,
@@ -265,6 +269,7 @@ impl<'l> Batch<'l> {
                 tree::encode_orphan(inode.ino, inode.generation, &mut self.scratch);
                 self.put(Table::Orphans, key.as_bytes());
                 self.orphans_more += 1;
+                *self.first_orphan = inode.ino.min(*self.first_orphan);
             }
             Kind::Symlink => self.delete(Table::Targets, tree::target_key(inode.ino).as_bytes())?,
             _ => {}
@@ -364,9 +369,9 @@ impl<'l> Batch<'l> {
 
     // The end.
 
-    /// Writes what was put off; commits, durably, if anything changed. Answers the number of the commit, if
-    /// there was one, and what it changed.
-    pub(super) fn finish(mut self) -> Result<(Option<u64>, Vec<Publish>), Fault> {
+    /// Writes what was put off; commits, durably, if anything changed. Answers whether there was
+    /// a commit, and what it changed.
+    pub(super) fn finish(mut self) -> Result<(bool, Vec<Publish>), Fault> {
         let wanted = self.shared.next_lsn.load(Ordering::Relaxed);
         if wanted.saturating_add(LSN_MARGIN / 2) > self.meta.lsn_limit {
             self.meta.lsn_limit = wanted.saturating_add(LSN_MARGIN);
@@ -375,7 +380,7 @@ impl<'l> Batch<'l> {
         let publishes = self.write_inodes();
         self.write_segments();
         if self.changes == 0 {
-            return Ok((None, Vec::new()));
+            return Ok((false, Vec::new()));
         }
         meta::encode(self.meta, &mut self.scratch);
         self.put(Table::Meta, meta::KEY);
@@ -387,7 +392,7 @@ impl<'l> Batch<'l> {
         };
         add(&gauges.inodes, self.inodes_more);
         add(&gauges.orphans, self.orphans_more);
-        Ok((Some(self.number), publishes))
+        Ok((true, publishes))
     }
 
     fn write_inodes(&mut self) -> Vec<Publish> {

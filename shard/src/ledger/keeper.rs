@@ -38,6 +38,8 @@ pub struct Keeper {
     view: View,
     tree: RoTxn<'static, WithoutTls>,
     journal: Journal,
+    /// Of the newest commit.
+    number: u64,
     /// Epoch of the newest durable root.
     root_epoch: u64,
     /// Not here while a checkpoint runs.
@@ -108,6 +110,7 @@ impl Keeper {
         let data = Media::observe(directory.join(DATA_FILE), witness)?;
         Ok(Keeper {
             redo: Redo::default(),
+            number: tree.id() as u64,
             tree,
             view: recent.view(),
             recent,
@@ -147,7 +150,14 @@ impl Keeper {
         if self.fault.as_ref().is_some_and(|fault| fault.load(Ordering::Relaxed)) {
             return Err(Fault::Injected);
         }
-        Ok(self.journal.append(&self.redo, self.root_epoch)?)
+        self.journal.append(&self.redo, self.root_epoch)?;
+        self.number += 1;
+        Ok(())
+    }
+
+    /// Number of the newest commit.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Between two batches: takes note of a checkpoint that is through, begins one where it is time,

@@ -8,10 +8,14 @@ use super::record::{Table, extent, tree};
 use crate::inode::Ino;
 use cache::extent::Extent;
 
-/// Frees up to [`EXTENTS_MAX`] extents. Answers whether more are left.
+/// Frees up to [`EXTENTS_MAX`] extents of up to as many files. Answers whether more are left.
+///
+/// It begins where the sweep before has ended, or at an earlier orphan that has come since: what was swept is still passed by
+/// in the rows that wait for a checkpoint.
 pub(super) fn apply(batch: &mut Batch<'_>) -> Result<bool, Fault> {
     let mut room = EXTENTS_MAX;
-    while let Some(ino) = first_orphan(batch)? {
+    let orphans = orphans(batch)?;
+    for &ino in &orphans {
         let keys = extents(batch, ino, room)?;
         for (key, found) in &keys {
             batch.delete(Table::Extents, key)?;
@@ -21,22 +25,28 @@ pub(super) fn apply(batch: &mut Batch<'_>) -> Result<bool, Fault> {
         }
         room -= keys.len();
         if room == 0 {
+            *batch.first_orphan = ino;
             return Ok(true);
         }
         batch.delete(Table::Orphans, tree::orphan_key(ino).as_bytes())?;
     }
-    Ok(false)
+    let last = orphans.last().filter(|_| orphans.len() == EXTENTS_MAX);
+    *batch.first_orphan = last.map_or(Ino(u64::MAX), |last| Ino(last.0 + 1));
+    Ok(last.is_some())
 }
 
-/// The key alone says which: the row is on its way out.
-fn first_orphan(batch: &Batch<'_>) -> Result<Option<Ino>, Fault> {
-    let (first, last) = (tree::orphan_key(Ino(0)), tree::orphan_key(Ino(u64::MAX)));
-    let first = batch.rows().range(Table::Orphans, first.as_bytes(), last.as_bytes())?.next();
-    let Some((key, value)) = first.transpose()? else { return Ok(None) };
-    match tree::decode_orphan(&key, &value) {
-        Ok((ino, _)) => Ok(Some(ino)),
-        Err(corrupt) => Err(batch.corrupt(corrupt)),
+/// The next ones. The key alone says which: the row is on its way out.
+fn orphans(batch: &Batch<'_>) -> Result<Vec<Ino>, Fault> {
+    let (first, last) = (tree::orphan_key(*batch.first_orphan), tree::orphan_key(Ino(u64::MAX)));
+    let mut found = Vec::new();
+    for row in batch.rows().range(Table::Orphans, first.as_bytes(), last.as_bytes())?.take(EXTENTS_MAX) {
+        let (key, value) = row?;
+        match tree::decode_orphan(&key, &value) {
+            Ok((ino, _)) => found.push(ino),
+            Err(corrupt) => return Err(batch.corrupt(corrupt)),
+        }
     }
+    Ok(found)
 }
 
 type Row = (Vec<u8>, Option<Extent>);
