@@ -449,10 +449,15 @@ impl LogInner {
 
     /// Goes on in a spare segment.
     fn switch_segment(&self, state: &mut State, urgency: Urgency) -> Result<(), Lack> {
-        let usable = |spare: &Spare| spare.serves(urgency) && spare.made && !spare.zeroing;
+        // An older one is given up with this, which it cannot be while zeros are on their way to it.
+        let first_zeroing = state.spares.iter().filter(|spare| spare.zeroing).map(|spare| spare.grant.id).min();
+        let is_held = |spare: &Spare| first_zeroing.is_some_and(|first| first <= spare.grant.id);
+        let usable = |spare: &Spare| spare.serves(urgency) && spare.made && !is_held(spare);
         let index = state.spares.iter().position(usable).ok_or(Lack::Segment)?;
         self.close_frame(state);
         let spare = state.spares.swap_remove(index);
+        // Whoever folds the log up to this segment gives up all that were opened before it.
+        state.spares.retain(|other| other.grant.id > spare.grant.id);
         state.open = None;
         state.heads.clear();
         state.segment = Some(Segment {

@@ -17,6 +17,13 @@ fn a_history_is_what_the_model_allows_at_every_crash() {
     assert!(points > 0, "histories without a crash prove nothing");
 }
 
+/// A segment whose file could not be made for want of room, and was made later, when a newer one had been used: the
+/// next fold gave it up with two acknowledged WRITEs in it.
+#[test]
+fn a_segment_that_is_made_late_is_not_used_after_a_newer_one() {
+    run(95_000_755);
+}
+
 #[test]
 fn every_operation_survives_a_crash_at_each_of_its_effects() {
     let points: u64 = (0..sequences(1)).map(|number| sequence(1, number).points).sum();
