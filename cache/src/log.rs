@@ -453,7 +453,8 @@ impl LogInner {
         let first_zeroing = state.spares.iter().filter(|spare| spare.zeroing).map(|spare| spare.grant.id).min();
         let is_held = |spare: &Spare| first_zeroing.is_some_and(|first| first <= spare.grant.id);
         let usable = |spare: &Spare| spare.serves(urgency) && spare.made && !is_held(spare);
-        let index = state.spares.iter().position(usable).ok_or(Lack::Segment)?;
+        let usable = state.spares.iter().enumerate().filter(|(_, spare)| usable(spare));
+        let (index, _) = usable.min_by_key(|(_, spare)| spare.grant.id).ok_or(Lack::Segment)?;
         self.close_frame(state);
         let spare = state.spares.swap_remove(index);
         // Whoever folds the log up to this segment gives up all that were opened before it.
