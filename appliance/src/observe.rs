@@ -42,7 +42,9 @@ pub(crate) struct StoreState {
     pub(crate) replays: u64,
     /// Commits of the ledger since the start.
     pub(crate) commits: u64,
+    /// Checkpoints of the ledger since the start.
     pub(crate) checkpoints: u64,
+    /// Memory of the ledger's rows that wait for a checkpoint.
     pub(crate) recent_bytes: u64,
     /// The next log sequence number.
     pub(crate) log_sequence: u64,

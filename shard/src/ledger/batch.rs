@@ -80,8 +80,6 @@ pub(super) struct Batch<'l> {
     folded: BTreeMap<Ino, u64>,
     space: Option<Space>,
     changes: u64,
-    /// Of its commit.
-    number: u64,
     /// By how many more there are of them.
     inodes_more: i64,
     orphans_more: i64,
@@ -121,7 +119,6 @@ impl<'l> Batch<'l> {
         first_orphan: &'l mut Ino,
     ) -> Batch<'l> {
         keeper.redo.clear();
-        let number = keeper.number() + 1;
         Batch {
             shared,
             meta,
@@ -135,7 +132,6 @@ impl<'l> Batch<'l> {
             folded: BTreeMap::new(),
             space: None,
             changes: 0,
-            number,
             inodes_more: 0,
             orphans_more: 0,
         }
@@ -299,7 +295,7 @@ impl<'l> Batch<'l> {
     /// Writes `scratch` under a key.
     pub(super) fn put(&mut self, table: Table, key: &[u8]) {
         self.changes += 1;
-        self.keeper.set(table, key, Some(&self.scratch), self.number);
+        self.keeper.set(table, key, Some(&self.scratch));
     }
 
     /// Deletes a row that should be there. Where it is not, the table was damaged before and is as
@@ -317,7 +313,7 @@ impl<'l> Batch<'l> {
     /// Deletes a row, whether it is there or not.
     fn clear(&mut self, table: Table, key: &[u8]) {
         self.changes += 1;
-        self.keeper.set(table, key, None, self.number);
+        self.keeper.set(table, key, None);
     }
 
     // Space.

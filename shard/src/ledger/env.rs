@@ -1,8 +1,8 @@
-//! Opens LMDB: the environment, its tables, its limits. The only file of this crate with unsafe code.
+//! Opens LMDB: the environment, its tables, its limits. The only file of the ledger with unsafe code.
 //!
-//! Callers: [`super::store`]. A commit is visible at once and flushes nothing: that it is durable is
-//! the business of the keeper ([`super::keeper`]), which writes a journal before. Read transactions do not use thread-local storage, so that a core may
-//! hold one across turns.
+//! Callers: [`super::store`]. A commit of LMDB flushes nothing: that it is durable is the business of the
+//! keeper ([`super::keeper`]), whose checkpoints make them. Read transactions do not use thread-local
+//! storage, so that a core may hold one across turns.
 //!
 //! LMDB trusts its own pages. A value that was damaged at rest is found by its checksum; a damaged
 //! *page* of the tree may be found by LMDB (an error) or may end the process (a bad pointer into the

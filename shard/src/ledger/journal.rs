@@ -1,4 +1,4 @@
-//! The journal: each batch of row changes as one durable record, written before LMDB commits it.
+//! The journal: each batch of row changes as one durable record, written before anyone sees it.
 //!
 //! Callers: the keeper (appends), the start (reads), fuzzing. Two files take turns: records of epoch e are in
 //! file e modulo 2, from its first block on without gaps; a checkpoint begins the next epoch. A record

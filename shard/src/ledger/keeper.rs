@@ -132,8 +132,8 @@ impl Keeper {
         Look { tables: &self.tables, tree: &self.tree, view: &self.view, number: u64::MAX }
     }
 
-    /// Puts a row, or deletes it where `value` is `None`, as part of the commit `number`.
-    pub(super) fn set(&mut self, table: Table, key: &[u8], value: Option<&[u8]>, number: u64) {
+    /// Puts a row, or deletes it where `value` is `None`, as part of the next commit.
+    pub(super) fn set(&mut self, table: Table, key: &[u8], value: Option<&[u8]>) {
         match value {
             Some(value) => self.redo.put(table, key, value),
             None => self.redo.delete(table, key),
@@ -141,7 +141,7 @@ impl Keeper {
         // Only the sweep looks at orphans, first come first: it is not to pass by those that came and went.
         let is_over = table == Table::Orphans && value.is_none() && self.view.growing.forget(table, key);
         if !is_over {
-            self.view.growing.put(table, key, value, number);
+            self.view.growing.put(table, key, value, self.number + 1);
         }
     }
 

@@ -229,9 +229,11 @@ impl Reader {
 
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Bytes<'_>>, Status> {
         let look = self.look()?;
-        match look.get(table, key).map_err(failed)? {
+        if let Some(value) = look.recent(table, key) {
+            return Ok(value.map(Bytes::Recent));
+        }
+        match look.stored(table, key).map_err(failed)? {
             Some(value) => Ok(Some(value)),
-            None if look.recent(table, key).is_some() => Ok(None),
             None => self.absent(table, key).map(|()| None),
         }
     }

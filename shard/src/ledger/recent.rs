@@ -15,6 +15,7 @@
 use super::env::Tables;
 use super::record::Table;
 use crossbeam_skiplist::SkipMap;
+use crossbeam_skiplist::map::Entry;
 use heed::{RoTxn, WithoutTls};
 use parking_lot::Mutex;
 use std::cmp::Ordering as Order;
@@ -70,9 +71,9 @@ impl Recent {
 
     /// Puts another one in force.
     pub(super) fn set(&self, view: View) {
-        let before = std::mem::replace(&mut *self.view.lock(), view);
+        // Given back when the lock is free again.
+        let _before = std::mem::replace(&mut *self.view.lock(), view);
         self.generation.fetch_add(1, Ordering::Release);
-        drop(before);
     }
 }
 
@@ -102,10 +103,7 @@ impl Layer {
 
     /// All keys of a table in their order, each with its newest value.
     pub(super) fn newest(&self, table: Table) -> impl Iterator<Item = Known> + '_ {
-        self.rows(table).iter().filter_map(|entry| {
-            let value = entry.value().at(u64::MAX)?;
-            Some((Arc::clone(entry.key()), value))
-        })
+        self.rows(table).iter().filter_map(|entry| known(&entry, u64::MAX))
     }
 
     fn rows(&self, table: Table) -> &SkipMap<Arc<[u8]>, Row> {
@@ -124,19 +122,22 @@ impl Layer {
     fn before(&self, table: Table, key: &[u8], number: u64) -> Option<Known> {
         let mut entry = self.rows(table).upper_bound(Bound::Excluded(key))?;
         loop {
-            if let Some(value) = entry.value().at(number) {
-                return Some((Arc::clone(entry.key()), value));
+            if let Some(known) = known(&entry, number) {
+                return Some(known);
             }
             entry = entry.prev()?;
         }
     }
 
     fn range(&self, table: Table, between: Between, number: u64) -> impl Iterator<Item = Known> + '_ {
-        self.rows(table).range(between).filter_map(move |entry| {
-            let value = entry.value().at(number)?;
-            Some((Arc::clone(entry.key()), value))
-        })
+        self.rows(table).range(between).filter_map(move |entry| known(&entry, number))
     }
+}
+
+/// What an entry says at that commit.
+fn known(entry: &Entry<'_, Arc<[u8]>, Row>, number: u64) -> Option<Known> {
+    let value = entry.value().at(number)?;
+    Some((Arc::clone(entry.key()), value))
 }
 
 impl Row {
@@ -196,8 +197,13 @@ impl<'a> Look<'a> {
     pub(super) fn get(&self, table: Table, key: &[u8]) -> heed::Result<Option<Bytes<'a>>> {
         match self.recent(table, key) {
             Some(value) => Ok(value.map(Bytes::Recent)),
-            None => Ok(self.tables.rows(table).get(self.tree, key)?.map(Bytes::Stored)),
+            None => self.stored(table, key),
         }
+    }
+
+    /// What LMDB's tree has under a key.
+    pub(super) fn stored(&self, table: Table, key: &[u8]) -> heed::Result<Option<Bytes<'a>>> {
+        Ok(self.tables.rows(table).get(self.tree, key)?.map(Bytes::Stored))
     }
 
     /// What the layers say of a key.

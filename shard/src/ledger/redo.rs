@@ -1,6 +1,6 @@
 //! A redo list: the row changes of one batch, in order, as they go into the journal.
 //!
-//! Callers: the batch (records what it does to LMDB), the journal (writes the bytes), the start
+//! Callers: the keeper (records what a batch changes), the journal (writes the bytes), the start
 //! (applies them again). Physical and idempotent: which key has which value, and which key is gone.
 //! One change after the other, without padding:
 //!

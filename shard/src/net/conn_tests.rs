@@ -439,6 +439,23 @@ fn a_long_burst_gives_way_to_others_and_goes_on() {
     assert_eq!(burst.from_server.borrow().len(), 600 * NULL_REPLY);
 }
 
+/// Many connections, and one that has asked for little; a turn is as long as ten calls.
+fn crowd(lab: &Lab) -> (Vec<Rc<Pipe>>, Rc<Pipe>) {
+    let bursts = (0..20).map(|_| lab.connect()).collect();
+    let other = lab.connect();
+    lab.send(&other, &null());
+    lab.world.call_nanos.set(TURN_NANOS / 10);
+    (bursts, other)
+}
+
+/// A call of the modest one does not wait for the bursts, which are answered in the end, `calls` each.
+fn one_burst_comes_first(lab: &Lab, bursts: &[Rc<Pipe>], other: &Pipe, calls: usize) {
+    let ahead = ahead_of(lab, bursts, other);
+    assert!(ahead <= 24, "{ahead} calls of the bursts came first");
+    lab.world.run();
+    assert!(bursts.iter().all(|burst| burst.from_server.borrow().len() == calls * NULL_REPLY));
+}
+
 /// Answers a call on `other` beside what `bursts` have to do, and says how many of theirs came first.
 fn ahead_of(lab: &Lab, bursts: &[Rc<Pipe>], other: &Pipe) -> u64 {
     let answered = other.from_server.borrow().len();
@@ -453,24 +470,15 @@ fn ahead_of(lab: &Lab, bursts: &[Rc<Pipe>], other: &Pipe) -> u64 {
 #[test]
 fn of_many_new_connections_with_long_bursts_one_comes_before_a_modest_one() {
     let lab = Lab::default();
-    let bursts: Vec<_> = (0..20).map(|_| lab.connect()).collect();
-    let other = lab.connect();
-    lab.send(&other, &null());
-    lab.world.call_nanos.set(TURN_NANOS / 10);
+    let (bursts, other) = crowd(&lab);
     bursts.iter().for_each(|burst| burst.to_server.borrow_mut().extend(null().repeat(100)));
-    let ahead = ahead_of(&lab, &bursts, &other);
-    assert!(ahead <= 24, "{ahead} calls of the bursts came first");
-    lab.world.run();
-    assert!(bursts.iter().all(|burst| burst.from_server.borrow().len() == 100 * NULL_REPLY));
+    one_burst_comes_first(&lab, &bursts, &other, 100);
 }
 
 #[test]
 fn of_many_connections_that_get_room_at_once_one_comes_before_a_modest_one() {
     let lab = Lab::new(Limits { connection_bytes_max: 1000, ..Limits::default() });
-    let bursts: Vec<_> = (0..20).map(|_| lab.connect()).collect();
-    let other = lab.connect();
-    lab.send(&other, &null());
-    lab.world.call_nanos.set(TURN_NANOS / 10);
+    let (bursts, other) = crowd(&lab);
     for burst in &bursts {
         burst.window.set(0);
         lab.send(burst, &null().repeat(200));
@@ -480,10 +488,7 @@ fn of_many_connections_that_get_room_at_once_one_comes_before_a_modest_one() {
     // The replies leave, and those who waited for that are woken.
     let is_first_round = Cell::new(true);
     lab.world.run_until(|| !is_first_round.replace(false));
-    let ahead = ahead_of(&lab, &bursts, &other);
-    assert!(ahead <= 24, "{ahead} calls of the bursts came first");
-    lab.world.run();
-    assert!(bursts.iter().all(|burst| burst.from_server.borrow().len() == 200 * NULL_REPLY));
+    one_burst_comes_first(&lab, &bursts, &other, 200);
 }
 
 #[test]
