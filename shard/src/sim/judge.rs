@@ -72,6 +72,8 @@ pub(crate) struct Call {
     late: u8,
     /// It has its answer, and is here for those alone.
     is_answered: bool,
+    /// No other call that changes anything was under way at any time since it began.
+    is_alone: bool,
 }
 
 /// What happened, for the report of a failure.
@@ -101,7 +103,10 @@ impl Judge {
         self.next += 1;
         let op = Rc::new(op);
         self.events.push(Rc::new(Event::Called { id, at, client, user: user.uid, op: op.clone() }));
-        self.calls.insert(id, Call { op, client, user, since: nfstime(at), sent: 0, late: 0, is_answered: false });
+        let is_alone = self.calls.values().all(|other| other.op.is_read());
+        self.calls.values_mut().for_each(|other| other.is_alone &= op.is_read());
+        let since = nfstime(at);
+        self.calls.insert(id, Call { op, client, user, since, sent: 0, late: 0, is_answered: false, is_alone });
         id
     }
 
@@ -148,7 +153,8 @@ impl Judge {
     /// It was answered. `Err` tells why that cannot be.
     pub(crate) fn answered(&mut self, id: CallId, reply: &Reply, at: Time) -> Result<(), String> {
         self.events.push(Rc::new(Event::Answered { id, at, reply: Box::new(reply.clone()) }));
-        let look = Look { now: nfstime(at), is_alone: self.calls.len() == 1, is_sound: !self.rules.disk_fails };
+        let is_alone = self.calls.get(&id).is_some_and(|call| call.is_alone);
+        let look = Look { now: nfstime(at), is_alone, is_sound: !self.rules.disk_fails };
         let mut search = Search { judge: self, id, reply, look, seen: Vec::new(), found: Vec::new(), why: Vec::new() };
         for case in &self.cases {
             search.visit(case.clone());

@@ -24,6 +24,13 @@ fn a_segment_that_is_made_late_is_not_used_after_a_newer_one() {
     run(95_000_755);
 }
 
+/// A SETATTR that was refused beside one that was not: the attributes with the refusal are of after both, and the judge
+/// took it for alone because the other one had been answered just before.
+#[test]
+fn a_refusal_may_show_what_a_call_beside_it_changed() {
+    run(91_014_843);
+}
+
 #[test]
 fn every_operation_survives_a_crash_at_each_of_its_effects() {
     let points: u64 = (0..sequences(1)).map(|number| sequence(1, number).points).sum();
