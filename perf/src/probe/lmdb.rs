@@ -13,6 +13,7 @@ use shard::ledger::record::reply::{self, Reply};
 use shard::ledger::record::{Table, inode};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// CREATEs in one transaction.
@@ -30,7 +31,7 @@ pub(super) fn probe(store: &Path, time: Duration) -> Outcome<Vec<Reading>> {
 }
 
 fn probe_folder(folder: &Path, time: Duration) -> Outcome<Vec<Reading>> {
-    let tables = Tables::open(folder, LIMITS, Access::Write).map_err(failed)?;
+    let tables = Tables::open(folder, LIMITS, Access::Write, Arc::default()).map_err(failed)?;
     let mut creating = Creating { tables, next: FIRST, value: Vec::new() };
     creating.commit(FILES)?;
     BATCHES.iter().map(|batch| creating.measure(*batch, time)).collect()

@@ -8,6 +8,7 @@
 use super::apply::data_reserve;
 use super::command::Publish;
 use super::keeper::Keeper;
+use super::pages::Unsound;
 use super::recent::Look;
 use super::record::entry::{self, Found};
 use super::record::meta::{self, Meta};
@@ -28,9 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) enum Fault {
     /// The request is refused; the batch goes on.
     Refused(Status),
-    /// LMDB failed; the batch and the ledger are lost.
-    Lmdb(heed::Error),
-    /// The journal or a checkpoint failed; so are they.
+    /// The journal or a checkpoint failed; the batch and the ledger are lost.
     Io(io::Error),
     /// A test wants the write to the journal to fail.
     Injected,
@@ -40,16 +39,15 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Refused(status) => write!(f, "refused: {status:?}"),
-            Fault::Lmdb(error) => write!(f, "LMDB: {error}"),
             Fault::Io(error) => write!(f, "journal or checkpoint: {error}"),
             Fault::Injected => write!(f, "a test wants it to fail"),
         }
     }
 }
 
-impl From<heed::Error> for Fault {
-    fn from(error: heed::Error) -> Fault {
-        Fault::Lmdb(error)
+impl From<Unsound> for Fault {
+    fn from(unsound: Unsound) -> Fault {
+        Fault::Refused(unsound.into())
     }
 }
 
@@ -344,23 +342,13 @@ impl<'l> Batch<'l> {
         let mut free = disk_free;
         if free < self.options.reserve_bytes {
             // Pages that the ledger has freed are as good as free space of the disk.
-            free = free.saturating_add(ledger_bytes.saturating_sub(self.ledger_bytes_in_use()?));
+            free = free.saturating_add(ledger_bytes.saturating_sub(self.keeper.stored_bytes()));
         }
         let spent = self.segments.live_bytes().saturating_add(ledger_bytes);
         let may_grow = free >= self.options.reserve_bytes && spent < self.options.capacity_bytes;
         let space = Space { may_grow, disk_free };
         self.space = Some(space);
         Ok(space)
-    }
-
-    fn ledger_bytes_in_use(&self) -> Result<u64, Fault> {
-        let mut bytes = 0;
-        for table in Table::ALL {
-            let stat = self.store.tables().rows(table).stat(self.rows().tree)?;
-            let pages = stat.leaf_pages + stat.branch_pages + stat.overflow_pages;
-            bytes += pages as u64 * u64::from(stat.page_size);
-        }
-        Ok(bytes)
     }
 
     // The end.

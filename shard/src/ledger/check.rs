@@ -9,7 +9,9 @@ use super::record::entry::Found;
 use super::record::meta::{self, Meta};
 use super::record::reply::{self, Reply};
 use super::record::{Corrupt, Table, entry, extent, inode, segment, tree};
+use super::root;
 use super::store::{OpenError, Store};
+use super::stored::Stored;
 use crate::inode::{Ino, Inode, Kind};
 use cache::extent::Extent;
 use heed::{RoTxn, WithoutTls};
@@ -101,6 +103,14 @@ impl Inspector {
         let tables = store.tables().clone();
         let snapshot = tables.snapshot()?;
         Ok(Inspector { tables, snapshot })
+    }
+
+    /// Whether all pages of the tables are those that were written last, by the digest in the root of the ledger in
+    /// `directory`. Reads all of them.
+    pub fn check_pages(&self, directory: &Path) -> Result<(), OpenError> {
+        let (root, _) = root::read(directory)?.ok_or(OpenError::Rootless)?;
+        let stored = Stored::read(&self.tables)?;
+        if stored.digest() == root.digest { Ok(()) } else { Err(OpenError::OtherPages) }
     }
 
     /// The record of the filesystem.

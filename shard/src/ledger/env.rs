@@ -4,15 +4,21 @@
 //! keeper ([`super::keeper`]), whose checkpoints make them. Read transactions do not use thread-local
 //! storage, so that a core may hold one across turns.
 //!
-//! LMDB trusts its own pages. A value that was damaged at rest is found by its checksum; a damaged
-//! *page* of the tree may be found by LMDB (an error) or may end the process (a bad pointer into the
-//! map). Nothing of ours can catch the latter.
+//! LMDB trusts its own pages. So it is asked for snapshots and to write; what is read goes by
+//! [`super::stored`], which checks each page. A damaged page that LMDB meets while it writes may be found by it
+//! (an error) or may end the process (a bad pointer into the map). Nothing of ours can catch the latter.
 
+use super::keeper::DATA_FILE;
+use super::pages::Pages;
 use super::record::Table;
 use super::root::PAGE_BYTES;
+use super::store::Gauges;
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, RoTxn, WithoutTls};
+use memmap2::{Advice, Mmap, MmapOptions};
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A table of bytes to bytes; keys and values are made by `record`.
 pub type Rows = Database<Bytes, Bytes>;
@@ -40,11 +46,12 @@ pub enum Access {
 pub struct Tables {
     env: Env<WithoutTls>,
     rows: [Rows; Table::ALL.len()],
+    pages: Arc<Pages>,
 }
 
 impl Tables {
     /// Opens the environment in `directory`, which must exist.
-    pub fn open(directory: &Path, limits: Limits, access: Access) -> heed::Result<Tables> {
+    pub fn open(directory: &Path, limits: Limits, access: Access, gauges: Arc<Gauges>) -> heed::Result<Tables> {
         let env = open_env(directory, limits, access)?;
         // Only a new environment has no tables. Where one of them cannot be found in another, it is damaged.
         let rows = match access {
@@ -70,7 +77,9 @@ impl Tables {
             }
         };
         let rows = rows.try_into().expect("one for each table");
-        Ok(Tables { env, rows })
+        let data = File::open(directory.join(DATA_FILE))?;
+        let map = map(&data, limits)?;
+        Ok(Tables { env, rows, pages: Arc::new(Pages::new(data, map, gauges)?) })
     }
 
     /// The environment.
@@ -88,6 +97,11 @@ impl Tables {
     /// One of its tables.
     pub fn rows(&self, table: Table) -> &Rows {
         &self.rows[table as usize]
+    }
+
+    /// Its pages, to be read.
+    pub(super) fn pages(&self) -> &Arc<Pages> {
+        &self.pages
     }
 
     /// A read transaction that may be held as long as its owner likes; it owns the environment.
@@ -120,6 +134,18 @@ fn open_env(directory: &Path, limits: Limits, access: Access) -> heed::Result<En
     // A process that was killed leaves its readers behind; they would keep old pages for ever.
     env.clear_stale_readers()?;
     Ok(env)
+}
+
+/// LMDB's file, once more: all that it may become.
+fn map(data: &File, limits: Limits) -> std::io::Result<Mmap> {
+    let bytes = usize::try_from(limits.map_bytes).unwrap_or(usize::MAX & !0xfff);
+    // SAFETY: LMDB writes to the file, but over no page that a snapshot can see, and `Pages` gives out only what lies
+    // before the end of the file, which LMDB never shortens. A damaged page may lead to one that is being written; what
+    // is read there is checked against its sum like any other, and every place and length in it against the page's bounds.
+    let map = unsafe { MmapOptions::new().len(bytes).map(data)? };
+    // As LMDB's own.
+    map.advise(Advice::Random)?;
+    Ok(map)
 }
 
 const _: () = {

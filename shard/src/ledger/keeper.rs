@@ -16,12 +16,13 @@ use super::batch::Fault;
 use super::env::Tables;
 use super::journal::{From, Journal};
 use super::media::Media;
+use super::pages::Seen;
 use super::recent::{Layer, Look, Recent, View};
 use super::record::Table;
 use super::redo::Redo;
-use super::root::{Root, Roots, Tree};
+use super::root::{PAGE_BYTES, Root, Roots, Tree};
 use super::store::LedgerOptions;
-use heed::{RoTxn, WithoutTls};
+use super::stored::{Stored, StoredError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,11 +33,11 @@ use std::thread::JoinHandle;
 pub struct Keeper {
     /// What the running batch changes.
     pub(super) redo: Redo,
-    tables: Tables,
     recent: Arc<Recent>,
-    /// The layers in force, and the tree below them, that of the newest durable root.
+    /// In force: the tree of the newest durable root, and the layers above it.
     view: View,
-    tree: RoTxn<'static, WithoutTls>,
+    /// Since the last commit.
+    seen: Seen,
     journal: Journal,
     /// Of the newest commit.
     number: u64,
@@ -77,6 +78,8 @@ struct Disk {
 struct Task {
     disk: Disk,
     rows: Arc<Layer>,
+    /// What they are to be carried over into.
+    stored: Arc<Stored>,
     spent: Option<Arc<Layer>>,
     from: From,
 }
@@ -85,13 +88,21 @@ struct Task {
 struct Carried {
     disk: Disk,
     root: Root,
+    stored: Stored,
 }
 
 /// One whose rows are durable there.
 struct Synced(Carried);
 
+/// One that is through: its epoch, and what is the tree now.
+struct Done {
+    disk: Disk,
+    epoch: u64,
+    stored: Stored,
+}
+
 enum Flight {
-    Thread(JoinHandle<io::Result<(Disk, u64)>>),
+    Thread(JoinHandle<io::Result<Done>>),
     Inline(Step),
 }
 
@@ -105,20 +116,22 @@ enum Step {
 impl Keeper {
     /// The keeper of a ledger that was just opened at a durable root.
     pub(super) fn new(opened: Opened<'_>, options: &LedgerOptions) -> io::Result<Keeper> {
-        let Opened { directory, tables, recent, roots, root, tree } = opened;
+        let Opened { directory, tables, recent, roots, root, stored } = opened;
+        let number = stored.number();
+        let view = View { stored: Arc::new(stored), growing: Arc::default(), frozen: None };
+        recent.set(view.clone());
         let witness = options.witness.as_ref();
         let data = Media::observe(directory.join(DATA_FILE), witness)?;
         Ok(Keeper {
             redo: Redo::default(),
-            number: tree.id() as u64,
-            tree,
-            view: recent.view(),
+            number,
+            view,
+            seen: Seen::default(),
             recent,
             journal: Journal::open(directory, root.from, options.journal_bytes, witness)?,
             root_epoch: root.from.epoch,
-            disk: Some(Disk { tables: tables.clone(), data, roots }),
+            disk: Some(Disk { tables, data, roots }),
             checkpoints: 0,
-            tables,
             flight: None,
             spent: None,
             recent_bytes_max: options.recent_bytes_max,
@@ -129,7 +142,7 @@ impl Keeper {
 
     /// Everything up to the newest change, what the running batch has put included.
     pub(super) fn newest(&self) -> Look<'_> {
-        Look { tables: &self.tables, tree: &self.tree, view: &self.view, number: u64::MAX }
+        Look { view: &self.view, seen: &self.seen, number: u64::MAX }
     }
 
     /// Puts a row, or deletes it where `value` is `None`, as part of the next commit.
@@ -152,6 +165,7 @@ impl Keeper {
         }
         self.journal.append(&self.redo, self.root_epoch)?;
         self.number += 1;
+        self.seen.clear();
         Ok(())
     }
 
@@ -201,6 +215,11 @@ impl Keeper {
         Ok(())
     }
 
+    /// Bytes of LMDB's file that rows are in; the rest of it is free.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.view.stored.page_count() * PAGE_BYTES as u64
+    }
+
     /// Checkpoints since the start.
     pub(super) fn checkpoints(&self) -> u64 {
         self.checkpoints
@@ -220,9 +239,10 @@ impl Keeper {
     fn begin(&mut self) -> Result<(), Fault> {
         let from = self.journal.turn()?;
         let rows = Arc::clone(&self.view.growing);
-        self.show(View { growing: Arc::default(), frozen: Some(Arc::clone(&rows)) });
+        let stored = Arc::clone(&self.view.stored);
+        self.show(View { stored: Arc::clone(&stored), growing: Arc::default(), frozen: Some(Arc::clone(&rows)) });
         let disk = self.disk.take().expect("no other checkpoint runs");
-        let task = Box::new(Task { disk, rows, spent: self.spent.take(), from });
+        let task = Box::new(Task { disk, rows, stored, spent: self.spent.take(), from });
         self.flight = Some(match self.runner {
             Runner::Ledger => Flight::Inline(Step::Begun(task)),
             Runner::Thread => {
@@ -258,7 +278,7 @@ impl Keeper {
     }
 
     fn land(&mut self, flight: Flight) -> Result<(), Fault> {
-        let (disk, epoch) = match flight {
+        let Done { disk, epoch, stored } = match flight {
             Flight::Thread(thread) => {
                 thread.join().unwrap_or_else(|_| Err(io::Error::other("the checkpoint panicked")))?
             }
@@ -269,8 +289,8 @@ impl Keeper {
         self.disk = Some(disk);
         self.root_epoch = epoch;
         self.spent = self.view.frozen.take();
-        self.show(View { growing: Arc::clone(&self.view.growing), frozen: None });
-        self.tree = self.tables.snapshot()?;
+        self.seen.clear();
+        self.show(View { stored: Arc::new(stored), growing: Arc::clone(&self.view.growing), frozen: None });
         self.checkpoints += 1;
         Ok(())
     }
@@ -295,17 +315,18 @@ impl Drop for Keeper {
 impl Task {
     /// Carries the rows over into LMDB.
     fn carry(self) -> io::Result<Carried> {
-        let Task { disk, rows, spent, from } = self;
+        let Task { disk, rows, stored: before, spent, from } = self;
         drop(spent);
-        let number = disk.carry(&rows).map_err(|error| io::Error::other(format!("LMDB: {error}")))?;
-        let root = Root { from, tree: Tree::of_transaction(disk.data.file(), number)? };
-        Ok(Carried { disk, root })
+        disk.carry(&rows).map_err(StoredError::from)?;
+        let stored = Stored::after(&before, &disk.tables)?;
+        let tree = Tree::of_transaction(disk.data.file(), stored.number())?;
+        let root = Root { from, tree, digest: stored.digest() };
+        Ok(Carried { disk, root, stored })
     }
 }
 
 impl Disk {
-    /// Answers the number of LMDB's transaction.
-    fn carry(&self, rows: &Layer) -> heed::Result<u64> {
+    fn carry(&self, rows: &Layer) -> heed::Result<()> {
         let mut txn = self.tables.env().write_txn()?;
         for table in Table::ALL {
             let stored = self.tables.rows(table);
@@ -316,8 +337,7 @@ impl Disk {
                 }
             }
         }
-        txn.commit()?;
-        Ok(self.tables.snapshot()?.id() as u64)
+        txn.commit()
     }
 }
 
@@ -331,10 +351,10 @@ impl Carried {
 
 impl Synced {
     /// Makes it the root.
-    fn write(self) -> io::Result<(Disk, u64)> {
-        let Synced(Carried { mut disk, root }) = self;
+    fn write(self) -> io::Result<Done> {
+        let Synced(Carried { mut disk, root, stored }) = self;
         disk.roots.write(&root)?;
-        Ok((disk, root.from.epoch))
+        Ok(Done { disk, epoch: root.from.epoch, stored })
     }
 }
 
@@ -346,8 +366,8 @@ pub(super) struct Opened<'a> {
     pub(super) roots: Roots,
     /// Durable.
     pub(super) root: Root,
-    /// A snapshot of the root's tree.
-    pub(super) tree: RoTxn<'static, WithoutTls>,
+    /// The root's tree.
+    pub(super) stored: Stored,
 }
 
 /// LMDB's file, within the ledger's directory.

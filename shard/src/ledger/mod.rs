@@ -10,7 +10,7 @@
 //! journal's record, durably; the commit's number, with which the rows are seen; the lock table; the
 //! answers. A checkpoint carries the rows of many commits over into LMDB, in one transaction, and makes
 //! its file durable ([`keeper`]). Readers on every core see LMDB's tree and the layers above it
-//! ([`reader`], [`recent`]).
+//! ([`reader`], [`recent`]): LMDB writes its tree, and Basalt reads it, each page checked ([`stored`], [`pages`]).
 
 pub mod apply;
 mod batch;
@@ -22,6 +22,7 @@ mod fold;
 pub mod journal;
 pub mod keeper;
 pub mod media;
+mod pages;
 pub mod port;
 #[cfg(any(test, feature = "sim"))]
 pub mod power;
@@ -32,8 +33,8 @@ pub mod redo;
 mod replies;
 pub mod root;
 pub mod segments;
-mod sound;
 pub mod store;
+mod stored;
 pub mod sweep;
 pub mod thread;
 pub mod touch;

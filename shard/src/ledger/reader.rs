@@ -8,73 +8,54 @@
 //! LMDB keeps the pages of the oldest snapshot that anyone holds, so a core that is idle gives its
 //! own back now and then ([`Reader::rest`]).
 
-use super::env::Tables;
+use super::pages::{Seen, Unsound};
 use super::recent::{Bytes, Look, Pair, Recent, View};
 use super::record::entry::{self, Entry, Found};
-use super::record::{self, Corrupt, Table, extent, inode, segment, tree};
-use super::root::PAGE_BYTES;
+use super::record::{Corrupt, Table, extent, inode, segment, tree};
 use super::store::{Gauges, Store};
 use crate::fs::filesystem::Shared;
-use crate::inode::{FileId, Ino, Inode, ROOT};
+use crate::inode::{FileId, Ino, Inode};
 use crate::ledger::command::SegmentInfo;
 use crate::status::Status;
 use cache::extent::{Extent, SegmentId};
-use heed::{RoTxn, WithoutTls};
 use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic;
 
 /// A snapshot of the ledger, held by one core.
 pub struct Reader {
-    tables: Tables,
     gauges: Arc<Gauges>,
     shared: Arc<Shared>,
     recent: Arc<Recent>,
-    tree: Option<RoTxn<'static, WithoutTls>>,
-    /// The layers above a tree, with their generation; kept while they are in force.
+    /// LMDB's tree and the layers above it, with their generation.
     view: Option<(u64, View)>,
+    seen: Seen,
     commit: u64,
 }
 
 impl Reader {
     /// A reader without a snapshot yet.
     pub fn new(store: &Store, shared: Arc<Shared>) -> Reader {
-        let (tables, gauges, recent) = (store.tables().clone(), store.gauges().clone(), store.recent().clone());
-        Reader { tables, gauges, shared, recent, tree: None, view: None, commit: 0 }
+        let (gauges, recent) = (store.gauges().clone(), store.recent().clone());
+        Reader { gauges, shared, recent, view: None, seen: Seen::default(), commit: 0 }
     }
 
     /// Makes the snapshot at least as new as the newest commit that was published. Nothing happens
     /// where it is.
     pub fn refresh(&mut self) -> Result<(), Status> {
         let committed = self.shared.committed.load(atomic::Ordering::Acquire);
-        if self.tree.is_some() {
-            if self.commit >= committed {
-                return Ok(());
-            }
-            // A commit that went into newer layers was published after them.
-            if self.is_in_force() {
-                self.commit = committed;
-                return Ok(());
-            }
+        if self.view.is_some() && self.commit >= committed {
+            return Ok(());
         }
-        self.renew().map_err(failed)
-    }
-
-    /// The tree has whatever the layers leave out, and may have more: what a checkpoint carries over was
-    /// published before, so the number is at least that of the newest row in it.
-    fn renew(&mut self) -> heed::Result<()> {
-        self.tree = None;
         loop {
             if !self.is_in_force() {
+                self.seen.clear();
                 let generation = self.recent.generation();
-                self.view = Some((generation, self.recent.view()));
+                self.view = Some((generation, self.recent.view().ok_or(Status::ServerFault)?));
             }
-            let tree = self.tables.snapshot()?;
             self.commit = self.shared.committed.load(atomic::Ordering::Acquire);
+            // A commit that went into newer layers was published after them.
             if self.is_in_force() {
-                self.tree = Some(tree);
                 return Ok(());
             }
         }
@@ -87,10 +68,16 @@ impl Reader {
     /// Gives the snapshot back. Called whenever a core has nothing more to look up, and now and then by one that is
     /// idle: while one is held, the ledger cannot use again what it frees, and layers keep their memory.
     pub fn rest(&mut self) {
-        self.tree = None;
+        self.seen.clear();
         if !self.is_in_force() {
             self.view = None;
         }
+    }
+
+    /// Tests: whether nothing was looked up in LMDB's tree since the last rest.
+    #[cfg(test)]
+    pub(crate) fn rests(&self) -> bool {
+        self.seen.is_clear()
     }
 
     /// Number of the commit that the snapshot shows.
@@ -210,16 +197,14 @@ impl Reader {
     }
 
     fn look(&self) -> Result<Look<'_>, Status> {
-        match (&self.tree, &self.view) {
-            (Some(tree), Some((_, view))) => Ok(Look { tables: &self.tables, tree, view, number: self.commit }),
-            _ => Err(Status::ServerFault),
-        }
+        let (_, view) = self.view.as_ref().ok_or(Status::ServerFault)?;
+        Ok(Look { view, seen: &self.seen, number: self.commit })
     }
 
     /// The last extent that begins before `start`.
     fn extent_before(&self, ino: Ino, start: u64) -> Result<Option<(u64, Extent)>, Status> {
         let key = extent::key(ino, start);
-        match self.look()?.before(Table::Extents, key.as_bytes()).map_err(failed)? {
+        match self.look()?.before(Table::Extents, key.as_bytes())? {
             Some((key, value)) if self.checked(extent::parse_key(&key))?.0 == ino => {
                 self.checked(extent::decode(&key, &value)).map(Some)
             }
@@ -228,31 +213,7 @@ impl Reader {
     }
 
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Bytes<'_>>, Status> {
-        let look = self.look()?;
-        if let Some(value) = look.recent(table, key) {
-            return Ok(value.map(Bytes::Recent));
-        }
-        match look.stored(table, key).map_err(failed)? {
-            Some(value) => Ok(Some(value)),
-            None => self.absent(table, key).map(|()| None),
-        }
-    }
-
-    /// A row that is not found may be there under a damaged key, or below a damaged page, or another page
-    /// is where its own should be: the rows on both sides of its place have to be sound, and in their
-    /// order up to those of other pages.
-    #[cold]
-    fn absent(&self, table: Table, key: &[u8]) -> Result<(), Status> {
-        let (rows, snapshot) = (self.tables.rows(table), self.look()?.tree);
-        let above = rows.range(snapshot, &(Bound::Included(key), Bound::Unbounded)).map_err(failed)?;
-        let below = rows.rev_range(snapshot, &(Bound::Unbounded, Bound::Included(key))).map_err(failed)?;
-        // Nothing comes before the root, which is always there.
-        let has_root =
-            table != Table::Inodes || rows.get(snapshot, inode::key(ROOT).as_bytes()).map_err(failed)?.is_some();
-        let is_sound = has_root
-            && is_page_sound(table, key, Ordering::Less, above).map_err(failed)?
-            && is_page_sound(table, key, Ordering::Greater, below).map_err(failed)?;
-        if is_sound { Ok(()) } else { self.checked(Err(Corrupt { table, reason: "a neighbour is damaged" })) }
+        Ok(self.look()?.get(table, key)?)
     }
 
     fn range<'a>(
@@ -262,7 +223,7 @@ impl Reader {
         last: &[u8],
     ) -> Result<impl Iterator<Item = Result<Pair<'a>, Status>> + use<'a>, Status> {
         let rows = self.look()?.range(table, first, last);
-        Ok(rows.map_err(failed)?.map(|row| row.map_err(failed)))
+        Ok(rows?.map(|row| row.map_err(Status::from)))
     }
 
     fn checked<T>(&self, decoded: Result<T, Corrupt>) -> Result<T, Status> {
@@ -273,38 +234,12 @@ impl Reader {
     }
 }
 
-/// Whether the rows from a place on to the first of another page are in order, and the first one of all
-/// is what was written.
-fn is_page_sound<'a>(
-    table: Table,
-    key: &'a [u8],
-    order: Ordering,
-    rows: impl Iterator<Item = heed::Result<(&'a [u8], &'a [u8])>>,
-) -> heed::Result<bool> {
-    let mut last = key;
-    let mut page = None;
-    for row in rows {
-        let (near, value) = row?;
-        if last.cmp(near) != order || (page.is_none() && !record::is_whole(table, near, value)) {
-            return Ok(false);
-        }
-        let of = page_of(near);
-        if page.replace(of).is_some_and(|before| before != of) {
-            break;
-        }
-        last = near;
-    }
-    Ok(true)
-}
-
 /// A directory of so many names is counted where one is not found: some microseconds.
 const COUNTED_NAMES_MAX: u64 = 64;
-/// Which of LMDB's pages a key lies in, as a number that tells them apart.
-pub(super) fn page_of(key: &[u8]) -> usize {
-    key.as_ptr().addr() / PAGE_BYTES
-}
 
-fn failed(error: heed::Error) -> Status {
-    tracing::error!(%error, "the ledger cannot be read");
-    Status::Io
+impl From<Unsound> for Status {
+    /// It was told and counted where it was found.
+    fn from(_: Unsound) -> Status {
+        Status::Io
+    }
 }

@@ -12,11 +12,11 @@
 
 #![expect(clippy::disallowed_types, reason = "a row that is being changed is looked at by other cores")]
 
-use super::env::Tables;
+use super::pages::{Seen, Unsound};
 use super::record::Table;
+use super::stored::{Row as StoredRow, Stored};
 use crossbeam_skiplist::SkipMap;
 use crossbeam_skiplist::map::Entry;
-use heed::{RoTxn, WithoutTls};
 use parking_lot::Mutex;
 use std::cmp::Ordering as Order;
 use std::iter::Peekable;
@@ -41,20 +41,22 @@ struct Version {
     value: Option<Arc<[u8]>>,
 }
 
-/// The layers above LMDB's tree.
-#[derive(Clone, Default)]
+/// LMDB's tree, and the layers above it.
+#[derive(Clone)]
 pub(super) struct View {
+    /// The tree that has whatever the layers leave out.
+    pub(super) stored: Arc<Stored>,
     /// Takes what is committed.
     pub(super) growing: Arc<Layer>,
     /// Is being carried over.
     pub(super) frozen: Option<Arc<Layer>>,
 }
 
-/// The view that is in force.
+/// The view that is in force; none before the ledger is open.
 #[derive(Default)]
 pub(super) struct Recent {
     generation: AtomicU64,
-    view: Mutex<View>,
+    view: Mutex<Option<View>>,
 }
 
 impl Recent {
@@ -65,14 +67,14 @@ impl Recent {
     }
 
     /// The view in force.
-    pub(super) fn view(&self) -> View {
+    pub(super) fn view(&self) -> Option<View> {
         self.view.lock().clone()
     }
 
     /// Puts another one in force.
     pub(super) fn set(&self, view: View) {
         // Given back when the lock is free again.
-        let _before = std::mem::replace(&mut *self.view.lock(), view);
+        let _before = self.view.lock().replace(view);
         self.generation.fetch_add(1, Ordering::Release);
     }
 }
@@ -161,9 +163,9 @@ impl Row {
 /// LMDB's tree and the layers above it, as they are at one commit.
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
-    pub(super) tables: &'a Tables,
-    pub(super) tree: &'a RoTxn<'static, WithoutTls>,
     pub(super) view: &'a View,
+    /// Pages that need not be checked again.
+    pub(super) seen: &'a Seen,
     /// The commit; what is newer is not seen.
     pub(super) number: u64,
 }
@@ -194,7 +196,7 @@ type Known = (Arc<[u8]>, Option<Arc<[u8]>>);
 
 impl<'a> Look<'a> {
     /// The value of a key.
-    pub(super) fn get(&self, table: Table, key: &[u8]) -> heed::Result<Option<Bytes<'a>>> {
+    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes<'a>>, Unsound> {
         match self.recent(table, key) {
             Some(value) => Ok(value.map(Bytes::Recent)),
             None => self.stored(table, key),
@@ -202,8 +204,8 @@ impl<'a> Look<'a> {
     }
 
     /// What LMDB's tree has under a key.
-    pub(super) fn stored(&self, table: Table, key: &[u8]) -> heed::Result<Option<Bytes<'a>>> {
-        Ok(self.tables.rows(table).get(self.tree, key)?.map(Bytes::Stored))
+    pub(super) fn stored(&self, table: Table, key: &[u8]) -> Result<Option<Bytes<'a>>, Unsound> {
+        Ok(self.view.stored.get(self.seen, table, key)?.map(Bytes::Stored))
     }
 
     /// What the layers say of a key.
@@ -218,14 +220,13 @@ impl<'a> Look<'a> {
         table: Table,
         first: &[u8],
         last: &[u8],
-    ) -> heed::Result<impl Iterator<Item = heed::Result<Pair<'a>>> + use<'a>> {
-        let bounds = (Bound::Included(first), Bound::Included(last));
+    ) -> Result<impl Iterator<Item = Result<Pair<'a>, Unsound>> + use<'a>, Unsound> {
         let number = self.number;
         let layer = |layer: &'a Layer| {
             let is_empty = layer.rows(table).is_empty();
             (!is_empty).then(|| layer.range(table, Between::new(first, last), number).peekable())
         };
-        let stored = self.tables.rows(table).range(self.tree, &bounds)?.peekable();
+        let stored = self.view.stored.range(self.seen, table, first, last)?.peekable();
         let growing = layer(&self.view.growing);
         let frozen = self.view.frozen.as_deref().and_then(layer);
         let has_layers = growing.is_some() || frozen.is_some();
@@ -233,10 +234,10 @@ impl<'a> Look<'a> {
     }
 
     /// The last row before a key.
-    pub(super) fn before(&self, table: Table, key: &[u8]) -> heed::Result<Option<Pair<'a>>> {
+    pub(super) fn before(&self, table: Table, key: &[u8]) -> Result<Option<Pair<'a>>, Unsound> {
         let mut bound: Bytes<'_> = Bytes::Stored(key);
         loop {
-            let stored = self.tables.rows(table).get_lower_than(self.tree, &*bound)?;
+            let stored = self.view.stored.before(self.seen, table, &bound)?;
             let last = |last: Option<Known>, layer: &Layer| {
                 let other = layer.before(table, &bound, self.number);
                 // Of two that know the same key the first is the newer one.
@@ -299,16 +300,15 @@ struct Merge<S: Iterator, L: Iterator> {
 
 impl<'a, S, L> Iterator for Merge<S, L>
 where
-    S: Iterator<Item = heed::Result<(&'a [u8], &'a [u8])>>,
+    S: Iterator<Item = Result<StoredRow<'a>, Unsound>>,
     L: Iterator<Item = Known>,
 {
-    type Item = heed::Result<Pair<'a>>;
+    type Item = Result<Pair<'a>, Unsound>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let stored = |row: heed::Result<(&'a [u8], &'a [u8])>| {
-            row.map(|(key, value)| (Bytes::Stored(key), Bytes::Stored(value)))
-        };
+        let stored =
+            |row: Result<StoredRow<'a>, Unsound>| row.map(|(key, value)| (Bytes::Stored(key), Bytes::Stored(value)));
         let Some(layers) = &mut self.layers else { return self.stored.next().map(stored) };
         loop {
             let order = match (self.stored.peek(), layers.peek()) {
@@ -358,7 +358,7 @@ const VERSION_BYTES: usize = 48;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::env::{Access, Limits};
+    use crate::ledger::env::{Access, Limits, Tables};
     use cache::sim::Rng;
     use std::collections::BTreeMap;
 
@@ -377,8 +377,10 @@ mod tests {
         fn new() -> World {
             let dir = tempfile::tempdir().unwrap();
             let limits = Limits { map_bytes: 1 << 24, readers_max: 8 };
-            let tables = Tables::open(dir.path(), limits, Access::Write).unwrap();
-            World { tables, view: View::default(), number: 0, history: vec![Rows::new()], _dir: dir }
+            let tables = Tables::open(dir.path(), limits, Access::Write, Arc::default()).unwrap();
+            let stored = Arc::new(Stored::read(&tables).unwrap());
+            let view = View { stored, growing: Arc::default(), frozen: None };
+            World { tables, view, number: 0, history: vec![Rows::new()], _dir: dir }
         }
 
         /// A commit of some keys out of few, so that they meet again.
@@ -408,6 +410,9 @@ mod tests {
                 }
             }
             txn.commit().unwrap();
+            let stored = Stored::after(&self.view.stored, &self.tables).unwrap();
+            assert_eq!(stored.digest(), Stored::read(&self.tables).unwrap().digest());
+            self.view.stored = Arc::new(stored);
             self.view.frozen = Some(std::mem::take(&mut self.view.growing));
         }
     }
@@ -422,20 +427,20 @@ mod tests {
         let mut rng = Rng::new(7);
         for _ in 0..40 {
             let mut world = World::new();
-            let mut held: Option<(RoTxn<'static, WithoutTls>, View, u64)> = None;
+            let mut held: Option<(View, u64)> = None;
             for _ in 0..60 {
                 world.commit(&mut rng);
                 if rng.one_in(7) {
                     world.turn();
                 }
                 if held.is_none() || rng.one_in(9) {
-                    held = Some((world.tables.snapshot().unwrap(), world.view.clone(), world.number));
+                    held = Some((world.view.clone(), world.number));
                 }
-                let (tree, view, number) = held.as_ref().unwrap();
-                let look = Look { tables: &world.tables, tree, view, number: *number };
+                let (view, number) = held.as_ref().unwrap();
+                let seen = Seen::default();
+                let look = Look { view, seen: &seen, number: *number };
                 compare(&look, &world.history[*number as usize], &mut rng);
-                let tree = world.tables.snapshot().unwrap();
-                let newest = Look { tables: &world.tables, tree: &tree, view: &world.view, number: u64::MAX };
+                let newest = Look { view: &world.view, seen: &seen, number: u64::MAX };
                 compare(&newest, world.history.last().unwrap(), &mut rng);
             }
         }

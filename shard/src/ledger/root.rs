@@ -7,7 +7,10 @@
 
 use super::journal::{From, Place};
 use super::media::{ALIGNMENT, Aligned, Media, Witness};
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
 use std::io;
+use std::num::Wrapping;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -18,6 +21,8 @@ pub struct Root {
     pub from: From,
     /// The tree.
     pub tree: Tree,
+    /// What all pages of the tree's tables have to be: the sum of what [`digest_of`] says of each.
+    pub digest: u64,
 }
 
 /// LMDB's record of a tree: its meta page without what names the page.
@@ -53,6 +58,11 @@ impl Tree {
         self.u64_at(META_TRANSACTION_AT)
     }
 
+    /// The tree of tables.
+    pub(super) fn main(&self) -> TreeRoot {
+        TreeRoot::of(&self.meta[META_MAIN_AT..][..TreeRoot::BYTES]).unwrap_or(TreeRoot::EMPTY)
+    }
+
     /// Makes LMDB begin with this tree, whatever its meta pages say. LMDB must not be open.
     pub(super) fn restore(&self, data: &std::fs::File) -> io::Result<()> {
         for number in 0..2_u64 {
@@ -76,6 +86,43 @@ impl Tree {
     fn u64_at(&self, at: usize) -> u64 {
         u64::from_le_bytes(std::array::from_fn(|index| self.meta[at + index]))
     }
+}
+
+/// Where a table begins, by LMDB's record of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TreeRoot {
+    /// The page at the top.
+    pub(super) page: u64,
+    /// Levels; none where there are no rows.
+    pub(super) depth: u16,
+    /// Pages.
+    pub(super) pages: u64,
+}
+
+impl TreeRoot {
+    pub(super) const EMPTY: TreeRoot = TreeRoot { page: u64::MAX, depth: 0, pages: 0 };
+    const BYTES: usize = 48;
+
+    /// From its record; `None` where it cannot be one.
+    pub(super) fn of(record: &[u8]) -> Option<TreeRoot> {
+        let record: &[u8; TreeRoot::BYTES] = record.try_into().ok()?;
+        let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| record[at + index]));
+        let depth = u16::from_le_bytes([record[6], record[7]]);
+        // Branches, leaves, pages of large values.
+        let pages = u64_at(8).checked_add(u64_at(16))?.checked_add(u64_at(24))?;
+        let root = TreeRoot { page: u64_at(40), depth, pages };
+        (depth <= DEPTH_MAX && (depth == 0) == (root.page == u64::MAX)).then_some(root)
+    }
+}
+
+/// What a page adds to the digest of its tree.
+pub(super) fn digest_of(page: u64, sum: u32) -> Wrapping<u64> {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&page.to_le_bytes());
+    bytes[8..].copy_from_slice(&sum.to_le_bytes());
+    let mut hasher = SipHasher24::new();
+    hasher.write(&bytes);
+    Wrapping(hasher.finish())
 }
 
 /// The file of roots, open for the next one.
@@ -141,7 +188,8 @@ pub fn encode(root: &Root, slot: &mut [u8]) {
     slot[16..24].copy_from_slice(&epoch.to_le_bytes());
     slot[24..32].copy_from_slice(&place.sequence.to_le_bytes());
     slot[32..36].copy_from_slice(&place.previous.to_le_bytes());
-    slot[TREE_AT..TREE_AT + META_BYTES].copy_from_slice(&root.tree.meta);
+    slot[TREE_AT..DIGEST_AT].copy_from_slice(&root.tree.meta);
+    slot[DIGEST_AT..UNUSED_AT].copy_from_slice(&root.digest.to_le_bytes());
     let checksum = crc32c::crc32c(&slot[..CHECKSUM_AT]);
     slot[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
 }
@@ -152,13 +200,14 @@ pub fn decode(slot: &[u8]) -> Option<Root> {
     let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|index| slot[at + index]));
     let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| slot[at + index]));
     let checks = crc32c::crc32c(&slot[..CHECKSUM_AT]) == u32_at(CHECKSUM_AT);
-    let mut unused = slot[6..8].iter().chain(&slot[36..TREE_AT]).chain(&slot[TREE_AT + META_BYTES..CHECKSUM_AT]);
+    let mut unused = slot[6..8].iter().chain(&slot[36..TREE_AT]).chain(&slot[UNUSED_AT..CHECKSUM_AT]);
     if !checks || slot[..4] != MAGIC || slot[4..6] != VERSION.to_le_bytes() || unused.any(|&byte| byte != 0) {
         return None;
     }
     let tree = Tree::from_meta(&slot[TREE_AT..])?;
     let place = Place { sequence: u64_at(24), previous: u32_at(32) };
-    Some(Root { from: From { filesystem: u64_at(8), epoch: u64_at(16), place }, tree })
+    let from = From { filesystem: u64_at(8), epoch: u64_at(16), place };
+    Some(Root { from, tree, digest: u64_at(DIGEST_AT) })
 }
 
 /// The file of roots, within the ledger's directory.
@@ -169,18 +218,23 @@ pub const SLOT_BYTES: usize = ALIGNMENT;
 pub const META_BYTES: usize = 136;
 const SLOTS: usize = 2;
 const TREE_AT: usize = 40;
+const DIGEST_AT: usize = TREE_AT + META_BYTES;
+const UNUSED_AT: usize = DIGEST_AT + 8;
 const CHECKSUM_AT: usize = SLOT_BYTES - 4;
 const MAGIC: [u8; 4] = *b"BSLR";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 // LMDB 0.9, on a machine with 64 bits: a page's head is its number (u64), two bytes, flags (u16) and
 // four bytes; a meta page goes on with magic, version, address, length of the map, the two trees'
 // records (48 bytes each; the first begins with the size of a page), last page and transaction.
 /// Bytes of a page of LMDB.
 pub(super) const PAGE_BYTES: usize = 4096;
-const PAGE_HEAD_BYTES: usize = 16;
+pub(super) const PAGE_HEAD_BYTES: usize = 16;
 const PAGE_IS_META: u16 = 0x08;
 const META_MAGIC: u32 = 0xbeef_c0de;
 const META_VERSION: u32 = 1;
 const META_PAGE_BYTES_AT: usize = 24;
+const META_MAIN_AT: usize = 72;
 const META_TRANSACTION_AT: usize = 128;
+/// LMDB has no deeper ones.
+const DEPTH_MAX: u16 = 32;

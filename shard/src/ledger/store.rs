@@ -12,12 +12,13 @@ use super::env::{Access, Limits, Tables};
 use super::journal::{self, Contents, From as JournalFrom, Journal, Place, Record};
 use super::keeper::{DATA_FILE, Keeper, Opened};
 use super::media::{Media, Witness, sync_directory};
+use super::pages::Unsound;
 use super::recent::Recent;
 use super::record::meta::{self, Meta};
 use super::record::{Corrupt, Table, inode};
 use super::redo;
 use super::root::{Root, Roots, Tree};
-use super::sound;
+use super::stored::{Stored, StoredError};
 use crate::inode::{Ino, Inode, Kind, ROOT};
 use cache::world::Time;
 use std::fmt;
@@ -117,8 +118,10 @@ pub enum OpenError {
     InUse,
     /// What was durable of its journal is damaged.
     Journal(journal::Damage),
-    /// Its rows are not all there, or do not agree with each other.
-    Unsound(Corrupt),
+    /// A page of LMDB's file is not what was written.
+    Unsound(Unsound),
+    /// Nor are its pages together, each of which may have been written some time.
+    OtherPages,
 }
 
 impl fmt::Display for OpenError {
@@ -130,8 +133,14 @@ impl fmt::Display for OpenError {
             OpenError::Identity { found } => {
                 write!(f, "ledger belongs to another filesystem ({found:016x})")
             }
-            OpenError::Unsound(corrupt) => {
-                write!(f, "ledger is damaged, see `basalt verify`: {corrupt}")
+            OpenError::Unsound(unsound) => {
+                write!(f, "ledger is damaged, see `basalt verify`: {unsound}")
+            }
+            OpenError::OtherPages => {
+                write!(
+                    f,
+                    "ledger is damaged, see `basalt verify`: pages of LMDB's file are not those that were written last"
+                )
             }
             OpenError::Headless => write!(f, "ledger is damaged: it has inodes but no record of itself"),
             OpenError::InUse => write!(f, "ledger is in use by somebody else"),
@@ -158,6 +167,16 @@ impl From<heed::Error> for OpenError {
     }
 }
 
+impl From<StoredError> for OpenError {
+    fn from(error: StoredError) -> OpenError {
+        match error {
+            StoredError::Lmdb(error) => OpenError::Lmdb(error),
+            StoredError::Io(error) => OpenError::Io(error),
+            StoredError::Unsound(unsound) => OpenError::Unsound(unsound),
+        }
+    }
+}
+
 impl From<journal::Damage> for OpenError {
     fn from(damage: journal::Damage) -> OpenError {
         OpenError::Journal(damage)
@@ -173,7 +192,7 @@ impl From<Corrupt> for OpenError {
 /// Figures that the ledger keeps for everyone to see.
 #[derive(Debug, Default)]
 pub struct Gauges {
-    /// Rows that failed their checksum since the start, on any core.
+    /// Rows and pages that failed their checksum since the start, on any core.
     pub corrupt: AtomicU64,
     /// Inodes.
     pub inodes: AtomicU64,
@@ -263,8 +282,8 @@ impl Store {
     }
 
     fn with(directory: &Path, limits: Limits, access: Access) -> Result<Store, OpenError> {
-        let tables = Tables::open(directory, limits, access)?;
-        let (recent, gauges) = (Arc::default(), Arc::default());
+        let (recent, gauges) = (Arc::default(), Arc::<Gauges>::default());
+        let tables = Tables::open(directory, limits, access, Arc::clone(&gauges))?;
         Ok(Store { tables, recent, directory: directory.to_path_buf(), gauges })
     }
 
@@ -362,13 +381,14 @@ fn make(directory: &Path, options: &LedgerOptions) -> Result<(), OpenError> {
     let witness = options.witness.as_ref();
     let store = Store::with(&unfinished, options.limits, Access::Write)?;
     store.format(options)?;
+    let digest = Stored::read(&store.tables)?.digest();
     drop(store);
     let data = Media::observe(unfinished.join(DATA_FILE), witness)?;
     data.sync()?;
     Journal::make(&unfinished, options.journal_bytes, witness)?;
     let tree = Tree::newest(&std::fs::File::open(unfinished.join(DATA_FILE))?)?;
     let from = JournalFrom { filesystem: options.filesystem, epoch: 1, place: Place { sequence: 0, previous: 0 } };
-    Roots::make(&unfinished, witness)?.write(&Root { from, tree })?;
+    Roots::make(&unfinished, witness)?.write(&Root { from, tree, digest })?;
     sync_directory(&unfinished)?;
     std::fs::rename(&unfinished, directory)?;
     sync_directory(directory.parent().unwrap_or(Path::new("")))?;
@@ -395,11 +415,16 @@ fn replay<'a>(
     root.tree.restore(&data)?;
     let store = Store::with(directory, options.limits, Access::Write)?;
     // Held until the next root is durable: nothing may write over the tree of this one.
-    let pin = store.tables.snapshot()?;
-    assert_eq!(pin.id() as u64, root.tree.number(), "LMDB begins with the root's tree");
-    if data.metadata()?.len() <= options.checked_bytes_max {
-        sound::check(&store.tables)?;
-    }
+    let before = if data.metadata()?.len() <= options.checked_bytes_max {
+        let stored = Stored::read(&store.tables)?;
+        if stored.digest() != root.digest {
+            return Err(OpenError::OtherPages);
+        }
+        stored
+    } else {
+        Stored::unread(&store.tables, root.digest)?
+    };
+    assert_eq!(before.number(), root.tree.number(), "LMDB begins with the root's tree");
     let mut end = root.from.place;
     for some in records.chunks(REPLAY_BATCH) {
         store.apply(some)?;
@@ -410,14 +435,13 @@ fn replay<'a>(
     }
     // Of the epochs of this root, at most two, none may be taken for one of the next.
     let from = JournalFrom { epoch: root.from.epoch + 2, place: end, ..root.from };
-    let next = store.tables.snapshot()?;
-    let tree = Tree::of_transaction(&data, next.id() as u64)?;
+    let stored = Stored::after(&before, &store.tables)?;
+    let tree = Tree::of_transaction(&data, stored.number())?;
     Media::observe(directory.join(DATA_FILE), options.witness.as_ref())?.sync()?;
-    let root = Root { from, tree };
+    let root = Root { from, tree, digest: stored.digest() };
     roots.write(&root)?;
-    drop(pin);
     let (tables, recent) = (store.tables.clone(), store.recent.clone());
-    Ok((store, Opened { directory, tables, recent, roots, root, tree: next }))
+    Ok((store, Opened { directory, tables, recent, roots, root, stored }))
 }
 
 impl Gauges {

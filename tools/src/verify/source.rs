@@ -61,6 +61,9 @@ impl Source {
             Ok(opened) => opened,
             Err(error) => return refused(directory, error, findings),
         };
+        if let Err(error) = rows.check_pages(directory) {
+            findings.problem(Kind::Ledger, error.to_string());
+        }
         let tables = store.tables().clone();
         let txn = tables.snapshot().map_err(|error| format!("{}: {error}", directory.display()))?;
         match rows.meta() {

@@ -121,6 +121,22 @@ fn a_file_that_is_no_lmdb_is_named() {
     assert_eq!(shown(&found(&fixture, Depth::Data).problems), ["ledger"]);
 }
 
+/// Between the rows of a page, where nothing reads.
+#[test]
+fn a_page_that_is_not_what_was_written_is_named() {
+    let fixture = Fixture::new();
+    assert_eq!(found(&fixture, Depth::Data).problems, []);
+    let path = fixture.ledger().join("data.mdb");
+    let mut bytes = fs::read(&path).unwrap();
+    let (key, page) = (inode::key(Ino(2)), 4096);
+    let at = bytes.chunks(page).rposition(|page| page.windows(12).any(|bytes| bytes == key.as_bytes())).unwrap();
+    bytes[at * page + page / 4] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let problems = found(&fixture, Depth::Data).problems;
+    assert_eq!(shown(&problems), ["ledger"]);
+    assert!(problems[0].what.contains("not those that were written last"), "{problems:?}");
+}
+
 #[test]
 fn one_damaged_row_is_one_problem() {
     expect(&["row 2 /a"], |rows| rows.damage(Table::Inodes, inode::key(Ino(2)).as_bytes()));

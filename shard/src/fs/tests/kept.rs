@@ -5,8 +5,7 @@ use super::rig::{Rig, all, create, cut, get, options, put, remove};
 use crate::fs::clean::append_move;
 use crate::fs::write::Stability;
 use crate::fs::{Fs, checkpoint};
-use crate::inode::{FileId, Ino};
-use crate::ledger::reader::Reader;
+use crate::inode::FileId;
 use crate::status::Status;
 use cache::extent::{Extent, Place};
 use std::rc::Rc;
@@ -36,11 +35,6 @@ fn kept(fs: &Fs, id: FileId) -> Vec<(u64, Extent)> {
     fs.with_entry(id, |entry| entry.kept().iter().collect()).unwrap()
 }
 
-/// Whether nothing was looked up since the last rest.
-fn rests(reader: &Reader) -> bool {
-    reader.inode(Ino(1)) == Err(Status::ServerFault)
-}
-
 #[test]
 fn a_file_that_was_read_once_is_read_without_the_ledger() {
     let rig = Rig::new(5, options(2, 1 << 40));
@@ -55,7 +49,7 @@ fn a_file_that_was_read_once_is_read_without_the_ledger() {
                 let end = BYTES.min(offset + count);
                 assert!(get(fs, id, offset as u64, count).await.unwrap() == expected[offset..end]);
             }
-            assert!(rests(&fs.reader.borrow()));
+            assert!(fs.reader.borrow().rests());
         }
     });
 }

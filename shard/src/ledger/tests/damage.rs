@@ -2,14 +2,19 @@
 
 use super::rig::*;
 use crate::cred::Cred;
-use crate::inode::ROOT;
+use crate::inode::{Inode, ROOT};
 use crate::ledger::check::{Damage, Inspector};
 use crate::ledger::command::CreateHow;
 use crate::ledger::env::Tables;
+use crate::ledger::reader::Reader;
 use crate::ledger::record::{Table, entry, inode, meta, tree};
+use crate::ledger::root::{self, PAGE_BYTES};
 use crate::ledger::store::OpenError;
 use crate::ledger::touch::Touch;
 use crate::status::Status;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 /// Flips a bit of a value behind the ledger's back.
@@ -122,6 +127,7 @@ fn a_row_that_is_missing_does_not_stop_its_removal() {
     assert!(!rig.shared.is_poisoned());
 }
 
+/// A large ledger is not read when it is opened: of its pages nothing is known but what is in them.
 #[test]
 fn a_row_under_a_damaged_key_is_not_taken_for_missing() {
     let mut rig = Rig::new();
@@ -130,18 +136,172 @@ fn a_row_under_a_damaged_key_is_not_taken_for_missing() {
     for number in 0..200 {
         files.push(rig.file(root, &format!("file-{number:03}"), 0o644));
     }
-    assert_eq!(rig.reader.lookup(ROOT, b"file-100-and-more"), Ok(None));
     let key = entry::name_key(ROOT, b"file-100");
     let value = take(&mut rig, Table::Names, key.as_bytes());
     put(&mut rig, Table::Names, entry::name_key(ROOT, b"file-10p").as_bytes(), &value);
-    assert_eq!(rig.reader.lookup(ROOT, b"file-10o"), Err(Status::Io));
-
     let ino = files[50].ino;
     let value = take(&mut rig, Table::Inodes, inode::key(ino).as_bytes());
     let mut key = inode::key(ino).as_bytes().to_vec();
     key[11] ^= 2;
     put(&mut rig, Table::Inodes, &key, &value);
+
+    let rig = rig.crash_with(|options| options.checked_bytes_max = 0);
+    assert_eq!(rig.reader.lookup(ROOT, b"file-10o"), Err(Status::Io));
+    assert_eq!(rig.reader.lookup(ROOT, b"file-100"), Err(Status::Io));
+    assert!(rig.reader.lookup(ROOT, b"file-101").unwrap().is_some(), "its neighbours are well");
     assert_eq!(rig.reader.inode(ino), Err(Status::Io));
+    assert_eq!(rig.reader.object(files[51].id()), Ok(files[51]));
+    assert!(rig.reader.entries(ROOT, 0).unwrap().all(|entry| entry.is_ok()), "another table");
+    assert_eq!(rig.reader.lookup(ROOT, b"file-000-and-more"), Ok(None), "another page");
+}
+
+/// What is in the ledger: of each name in the root the inode behind it, or the first error.
+fn shown(reader: &Reader) -> Result<Vec<Inode>, Status> {
+    let mut all = Vec::new();
+    for entry in reader.entries(ROOT, 0)? {
+        let entry = entry?;
+        let found = reader.lookup(ROOT, &entry.name)?.ok_or(Status::NoEnt)?;
+        all.push(reader.inode(found.ino)?.ok_or(Status::NoEnt)?);
+    }
+    Ok(all)
+}
+
+/// LMDB's file as it was some commits before, and a ledger that has gone on since.
+fn aged() -> (Vec<u8>, Rig) {
+    let mut rig = Rig::plain(|options| options.journal_bytes = 1 << 17);
+    let root = rig.root();
+    for number in 0..300 {
+        rig.ok(symlink(root, &format!("l{number}"), &[b't'; 60]));
+    }
+    rig.ok(symlink(root, "long", &[b't'; 3000]));
+    rig.ledger.settle().unwrap();
+    let before = std::fs::read(rig.data_file()).unwrap();
+    for number in 0..300 {
+        match number % 3 {
+            0 => _ = rig.ok(remove(root, &format!("l{number}"))),
+            1 => _ = rig.ok(rename(root, &format!("l{number}"), root, &format!("m{number}"))),
+            _ => _ = rig.file(root, &format!("f{number}"), 0o600),
+        }
+        if number % 50 == 0 {
+            rig.ledger.settle().unwrap();
+        }
+    }
+    rig.ledger.settle().unwrap();
+    rig.reader.rest();
+    rig.reader.refresh().unwrap();
+    (before, rig)
+}
+
+/// Puts pages in the places of others, one at a time: as they were some commits before, and those of other places.
+fn misdirect(path: &Path, before: &[u8], mut met: impl FnMut()) {
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let mut now = vec![0; file.metadata().unwrap().len() as usize];
+    file.read_exact_at(&mut now, 0).unwrap();
+    let pages = now.len() / PAGE_BYTES;
+    let page =
+        |bytes: &[u8], number: usize| bytes.get(number * PAGE_BYTES..(number + 1) * PAGE_BYTES).map(<[u8]>::to_vec);
+    for number in 2..pages {
+        let own = page(&now, number).unwrap();
+        for other in [page(before, number), page(&now, 2 + (number * 7) % (pages - 2))].into_iter().flatten() {
+            if other != own {
+                file.write_all_at(&other, (number * PAGE_BYTES) as u64).unwrap();
+                met();
+                file.write_all_at(&own, (number * PAGE_BYTES) as u64).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_that_is_what_it_was_before_is_never_read_as_data() {
+    let (before, mut rig) = aged();
+    let whole = shown(&rig.reader).unwrap();
+    let (mut errors, mut harmless) = (0, 0);
+    misdirect(&rig.data_file(), &before, || {
+        rig.reader.rest();
+        rig.reader.refresh().unwrap();
+        for (number, inode) in whole.iter().enumerate() {
+            assert!([Ok(Some(*inode)), Err(Status::Io)].contains(&rig.reader.inode(inode.ino)), "{number}");
+        }
+        for name in ["l0", "l1", "l2", "m1", "f2", "missing"] {
+            let found = rig.reader.lookup(ROOT, name.as_bytes());
+            assert!(found == Err(Status::Io) || found.unwrap().is_some() != ["l0", "l1", "missing"].contains(&name));
+        }
+        match shown(&rig.reader) {
+            Err(Status::Io) => errors += 1,
+            all => {
+                assert_eq!(all.as_ref(), Ok(&whole));
+                harmless += 1;
+            }
+        }
+    });
+    assert!(errors > 20 && harmless > 20, "{errors} errors, {harmless} pages that nothing is in");
+    assert!(corrupt(&rig) >= errors);
+}
+
+#[test]
+fn a_start_does_not_take_a_page_for_what_it_was_before() {
+    let (before, rig) = aged();
+    let whole = shown(&rig.reader).unwrap();
+    let (options, path) = (rig.options.clone(), rig.data_file());
+    let (ledger, _dir) = rig.into_ledger();
+    drop(ledger);
+    let (mut refused, mut harmless) = (0, 0);
+    misdirect(&path, &before, || {
+        // A start changes the files.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        std::fs::create_dir(dir.path().join("ledger")).unwrap();
+        for file in std::fs::read_dir(path.parent().unwrap()).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), dir.path().join("ledger").join(file.file_name())).unwrap();
+        }
+        match open(dir.path(), &options) {
+            Err(error) => {
+                use OpenError::{Lmdb, OtherPages, Unsound};
+                assert!(matches!(error, Unsound(_) | OtherPages | Lmdb(_)), "{error}");
+                refused += 1;
+            }
+            Ok((_, reader, _)) => {
+                assert_eq!(shown(&reader).as_ref(), Ok(&whole));
+                harmless += 1;
+            }
+        }
+    });
+    assert!(refused > 20 && harmless > 20, "{refused} starts were refused, {harmless} were not");
+}
+
+/// A checkpoint copies what it does not change: it would make the wrong rows those of a page that is right.
+#[test]
+fn a_checkpoint_is_not_made_from_a_page_that_is_not_what_was_written() {
+    let mut rig = Rig::plain(|_| {});
+    let root = rig.root();
+    rig.file(root, "f", 0o644);
+    rig.ledger.settle().unwrap();
+    let before = std::fs::read(rig.data_file()).unwrap();
+    rig.file(root, "g", 0o644);
+    rig.ledger.settle().unwrap();
+    let now = std::fs::read(rig.data_file()).unwrap();
+    let file = File::options().write(true).open(rig.data_file()).unwrap();
+    let pages = |bytes: &[u8]| bytes.chunks(PAGE_BYTES).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    // Both trees have a leaf of names; the newer one gets what is in the older one.
+    let names = |bytes: &[u8], name: &[u8]| {
+        let key = entry::name_key(ROOT, name);
+        let has = |page: &[u8]| page.windows(key.as_bytes().len()).any(|bytes| bytes == key.as_bytes());
+        pages(bytes).iter().rposition(|page| has(page))
+    };
+    let (old, new) = (names(&before, b"f").unwrap(), names(&now, b"g").unwrap());
+    assert_ne!(old, new);
+    rig.file(root, "h", 0o644);
+    let mut page = pages(&before)[old].clone();
+    page[..8].copy_from_slice(&(new as u64).to_le_bytes());
+    file.write_all_at(&page, (new * PAGE_BYTES) as u64).unwrap();
+    let roots = rig.data_file().with_file_name(root::FILE);
+    let root_before = std::fs::read(&roots).unwrap();
+    assert!(rig.ledger.settle().is_err());
+    assert_eq!(std::fs::read(&roots).unwrap(), root_before, "no root leads to it");
+    rig.reader.rest();
+    rig.reader.refresh().unwrap();
+    assert_eq!(rig.reader.lookup(ROOT, b"g"), Err(Status::Io));
+    assert!(rig.reader.lookup(ROOT, b"h").unwrap().is_some(), "it is in the journal and in memory");
 }
 
 #[test]
@@ -155,24 +315,6 @@ fn a_small_directory_that_lost_a_name_says_of_none_that_it_is_not_there() {
     take(&mut rig, Table::Names, entry::name_key(ROOT, b"b").as_bytes());
     assert_eq!(rig.reader.lookup(ROOT, b"b"), Err(Status::Io));
     assert!(rig.reader.lookup(ROOT, b"a").unwrap().is_some());
-}
-
-#[test]
-fn a_ledger_that_lost_rows_is_not_opened() {
-    for table in [Table::Names, Table::Entries, Table::Inodes, Table::Targets] {
-        let mut rig = Rig::new();
-        let root = rig.root();
-        let made = rig.ok(symlink(root, "l", b"target")).object.unwrap();
-        let (cookie, _) = rig.list(root)[0];
-        let key = match table {
-            Table::Names => entry::name_key(ROOT, b"l").as_bytes().to_vec(),
-            Table::Entries => entry::entry_key(ROOT, cookie).as_bytes().to_vec(),
-            Table::Inodes => inode::key(made.ino).as_bytes().to_vec(),
-            _ => tree::target_key(made.ino).as_bytes().to_vec(),
-        };
-        take(&mut rig, table, &key);
-        assert!(matches!(rig.refusal(), OpenError::Unsound(_)), "{table:?}");
-    }
 }
 
 #[test]

@@ -10,17 +10,16 @@ use crate::fs::tests::seeds;
 use crate::inode::{FileId, ROOT};
 use crate::ledger::apply::{Ledger, Poisoned};
 use crate::ledger::command::{Ask, CreateHow, Job, ReplayKey, Urgency};
-use crate::ledger::env::Tables;
 use crate::ledger::journal;
 use crate::ledger::media::{Step, Witness};
+use crate::ledger::pages::Seen;
 use crate::ledger::power::{Fuse, Power};
-use crate::ledger::recent::{Look, View};
+use crate::ledger::recent::Look;
 use crate::ledger::record::{self, Table};
 use crate::ledger::redo;
 use crate::ledger::store::{LedgerOptions, OpenError, Store};
 use cache::sim::Rng;
 use cache::world::Time;
-use heed::{RoTxn, WithoutTls};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -132,7 +131,8 @@ impl Machine {
     fn open(&self) -> Result<Ledger, OpenError> {
         let path = self.dir.path().join("ledger");
         let (store, keeper) = Store::open(&path, &self.options)?;
-        let found = rows(store.tables(), &store.tables().snapshot()?, &store.recent().view());
+        let view = store.recent().view().unwrap();
+        let found = rows(&Look { view: &view, seen: &Seen::default(), number: u64::MAX });
         let mut truth = self.truth.lock();
         let begun = truth.begun.take();
         let is_expected = truth.known.is_empty() || found == truth.known || Some(&found) == begun.as_ref();
@@ -181,8 +181,7 @@ impl Machine {
         if let Some(begun) = truth.begun.take() {
             truth.known = begun;
         }
-        let Look { tables, tree, view, .. } = ledger.newest();
-        let found = rows(tables, tree, view);
+        let found = rows(&ledger.newest());
         assert!(found == truth.known, "the journal and the rows: {}", difference(&found, &truth.known));
     }
 }
@@ -231,8 +230,7 @@ fn job(rng: &mut Rng) -> Job {
 }
 
 /// All rows; each of them checks.
-fn rows(tables: &Tables, tree: &RoTxn<'static, WithoutTls>, view: &View) -> RowMap {
-    let look = Look { tables, tree, view, number: u64::MAX };
+fn rows(look: &Look<'_>) -> RowMap {
     let mut all = RowMap::new();
     for table in Table::ALL {
         for row in look.range(table, &[0], &[u8::MAX; 300]).unwrap() {

@@ -5,6 +5,7 @@ use crate::fs::filesystem::{Options, Shared};
 use crate::inode::{FileId, Inode, ROOT};
 use crate::ledger::apply::Ledger;
 use crate::ledger::command::{Answer, Ask, CreateHow, Done, Fold, Job, Name, ReplayKey, SetAttr, Verb};
+use crate::ledger::keeper::DATA_FILE;
 use crate::ledger::media::Witness;
 use crate::ledger::power::Power;
 use crate::ledger::reader::Reader;
@@ -12,7 +13,7 @@ use crate::ledger::store::{LedgerOptions, OpenError, Store};
 use crate::status::Status;
 use cache::sim::Rng;
 use cache::world::Time;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -85,6 +86,11 @@ impl Rig {
         ledger.settle().unwrap();
         drop((ledger, reader));
         Store::open(&dir.path().join("ledger"), &options).err().expect("the ledger is not opened")
+    }
+
+    /// LMDB's file.
+    pub(super) fn data_file(&self) -> PathBuf {
+        self.dir.path().join("ledger").join(DATA_FILE)
     }
 
     /// The ledger alone, and the folder that must outlive it.

@@ -46,6 +46,7 @@ impl Image {
         let mut maker =
             Maker { rng: Rng::new(SEED), dirs: vec![ROOT_ID], files: BTreeMap::new(), contents: BTreeMap::new() };
         rig.world.run_until(maker.first(&rig));
+        rig.settle();
         let earlier = rig.disk.kill(&SimWorld::new(1), 1);
         let earlier_ledger = ledger_files(&rig);
         rig.world.run_until(maker.second(&rig, ended));
@@ -133,6 +134,11 @@ impl Maker {
         let fs = &rig.fs[0];
         let numbers: Vec<u64> = self.files.keys().copied().collect();
         for (index, number) in numbers.into_iter().enumerate() {
+            // As a core does when it has nothing more to look up: LMDB may use again what it frees.
+            fs.reader.borrow_mut().rest();
+            if index % CHECKPOINT_EVERY == 0 {
+                rig.settle();
+            }
             let id = self.id(rig, number).await;
             match self.rng.below(12) {
                 0 | 1 => self.write(rig, id, self.contents[&id.ino.0].len() as u64 / 2, 2).await,
@@ -172,6 +178,7 @@ impl Maker {
     /// A file, or now and then something else.
     async fn make(&mut self, rig: &Rig, number: u64) {
         let fs = &rig.fs[0];
+        fs.reader.borrow_mut().rest();
         let dir = self.dirs[self.rng.below(self.dirs.len() as u64) as usize];
         let called = format!("entry-{number}{}", "-long".repeat(self.rng.below(8) as usize));
         let attr = SetAttr { mode: Some(0o644), ..SetAttr::default() };
@@ -237,4 +244,6 @@ fn name(text: &str) -> Name {
 const SEED: u64 = 4711;
 const CAPACITY: u64 = 64 * SEGMENT_BYTES;
 const DIRECTORIES: u64 = 12;
+/// Changes from one checkpoint of the ledger to the next: pages are made, freed and used again.
+const CHECKPOINT_EVERY: usize = 16;
 const FILES: u64 = 260;
