@@ -1,7 +1,7 @@
 //! A server to be measured, described by a small file: how it is started, what it needs, what it promises.
 //! Callers: `compare` and `smoke`. A peer ends with its value, by its own process id.
 
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::failure::{Failure, Outcome, While};
 use crate::site::Address;
 use rustix::process::{Pid, Signal, kill_process};
@@ -250,7 +250,9 @@ impl Peer {
         let began = Instant::now();
         loop {
             let answer = Client::nfs3(self.address.nfs).and_then(|mut client| client.ask::<()>(Procedure::Null, &()));
-            let Err(failure) = answer else { return Ok(()) };
+            // Its programs may come one after the other.
+            let mounted = answer.and_then(|()| client::mount(self.address.mount, &self.address.share).map(drop));
+            let Err(failure) = mounted else { return Ok(()) };
             if let Some(status) = self.child.try_wait()? {
                 return Err(Failure::Said(format!("it ended with {status}:\n{}", self.last_words())));
             }
