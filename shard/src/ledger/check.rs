@@ -10,8 +10,7 @@ use super::record::meta::{self, Meta};
 use super::record::reply::{self, Reply};
 use super::record::{Corrupt, Table, entry, extent, inode, segment, tree};
 use super::root;
-use super::store::{OpenError, Store};
-use super::stored::Stored;
+use super::store::{self, OpenError, Store};
 use crate::inode::{Ino, Inode, Kind};
 use cache::extent::Extent;
 use heed::{RoTxn, WithoutTls};
@@ -109,8 +108,7 @@ impl Inspector {
     /// `directory`. Reads all of them.
     pub fn check_pages(&self, directory: &Path) -> Result<(), OpenError> {
         let (root, _) = root::read(directory)?.ok_or(OpenError::Rootless)?;
-        let stored = Stored::read(&self.tables)?;
-        if stored.digest() == root.digest { Ok(()) } else { Err(OpenError::OtherPages) }
+        store::read(&self.tables, &root).map(drop)
     }
 
     /// The record of the filesystem.

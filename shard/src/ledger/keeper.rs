@@ -20,7 +20,7 @@ use super::pages::Seen;
 use super::recent::{Layer, Look, Recent, View};
 use super::record::Table;
 use super::redo::Redo;
-use super::root::{PAGE_BYTES, Root, Roots, Tree};
+use super::root::{PAGE_BYTES, Root, Roots};
 use super::store::LedgerOptions;
 use super::stored::{Stored, StoredError};
 use std::io;
@@ -324,8 +324,7 @@ impl Task {
         drop(spent);
         disk.carry(&rows).map_err(StoredError::from)?;
         let stored = Stored::after(&before, &disk.tables)?;
-        let tree = Tree::of_transaction(disk.data.file(), stored.number())?;
-        let root = Root { from, tree, digest: stored.digest() };
+        let root = stored.root(from);
         Ok(Carried { disk, root, stored })
     }
 }

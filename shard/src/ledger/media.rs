@@ -120,11 +120,6 @@ impl Media {
         self.see(Step::Synced(&self.path))
     }
 
-    /// The file, to be read.
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
     /// Keeps others from locking it; [`io::ErrorKind::WouldBlock`] where somebody has.
     pub(super) fn lock(&self) -> io::Result<()> {
         self.file.try_lock().map_err(io::Error::from)

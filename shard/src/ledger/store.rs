@@ -402,6 +402,12 @@ pub(super) fn unfinished(directory: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// LMDB's tree, all of it read: its pages are those of the root.
+pub(super) fn read(tables: &Tables, root: &Root) -> Result<Stored, OpenError> {
+    let stored = Stored::read(tables)?;
+    if stored.digest() == root.digest { Ok(stored) } else { Err(OpenError::OtherPages) }
+}
+
 /// Opens LMDB at the root's tree and applies the records to it; what comes of that is the next root.
 fn replay<'a>(
     directory: &'a Path,
@@ -416,11 +422,7 @@ fn replay<'a>(
     let store = Store::with(directory, options.limits, Access::Write)?;
     // Held until the next root is durable: nothing may write over the tree of this one.
     let before = if data.metadata()?.len() <= options.checked_bytes_max {
-        let stored = Stored::read(&store.tables)?;
-        if stored.digest() != root.digest {
-            return Err(OpenError::OtherPages);
-        }
-        stored
+        read(&store.tables, &root)?
     } else {
         Stored::unread(&store.tables, root.digest)?
     };
@@ -436,9 +438,8 @@ fn replay<'a>(
     // Of the epochs of this root, at most two, none may be taken for one of the next.
     let from = JournalFrom { epoch: root.from.epoch + 2, place: end, ..root.from };
     let stored = Stored::after(&before, &store.tables)?;
-    let tree = Tree::of_transaction(&data, stored.number())?;
     Media::observe(directory.join(DATA_FILE), options.witness.as_ref())?.sync()?;
-    let root = Root { from, tree, digest: stored.digest() };
+    let root = stored.root(from);
     roots.write(&root)?;
     let (tables, recent) = (store.tables.clone(), store.recent.clone());
     Ok((store, Opened { directory, tables, recent, roots, root, stored }))

@@ -13,9 +13,10 @@
 #![expect(clippy::disallowed_types, reason = "what holds a snapshot may not be shared; nobody takes the lock")]
 
 use super::env::Tables;
+use super::journal::From as JournalFrom;
 use super::pages::{Page, Pages, Seen, Unsound, Value};
 use super::record::{self, Table};
-use super::root::{Tree, TreeRoot, digest_of};
+use super::root::{Root, Tree, TreeRoot, digest_of};
 use heed::{RoTxn, WithoutTls};
 use parking_lot::Mutex;
 use std::io;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 pub(super) struct Stored {
     pages: Arc<Pages>,
     tables: [TreeRoot; Table::ALL.len()],
-    number: u64,
+    tree: Tree,
     digest: u64,
     /// While it is there LMDB writes over nothing.
     _pin: Mutex<RoTxn<'static, WithoutTls>>,
@@ -39,12 +40,11 @@ impl Stored {
     /// LMDB's newest tree, whose pages are not looked at before they are used; the digest is as it was kept.
     pub(super) fn unread(tables: &Tables, digest: u64) -> Result<Stored, StoredError> {
         let pin = tables.snapshot()?;
-        let number = pin.id() as u64;
         let pages = Arc::clone(tables.pages());
         pages.measure()?;
-        let tree = Tree::of_transaction(pages.file(), number)?;
+        let tree = Tree::of_transaction(pages.file(), pin.id() as u64)?;
         let tables = table_roots(&pages, &tree)?;
-        Ok(Stored { pages, tables, number, digest, _pin: Mutex::new(pin) })
+        Ok(Stored { pages, tables, tree, digest, _pin: Mutex::new(pin) })
     }
 
     /// LMDB's newest tree, all of it looked at.
@@ -58,8 +58,8 @@ impl Stored {
     pub(super) fn after(before: &Stored, tables: &Tables) -> Result<Stored, StoredError> {
         let mut stored = Stored::unread(tables, 0)?;
         // A transaction that changes nothing makes none.
-        let is_next = stored.number > before.number;
-        if !is_next && (stored.number, stored.tables) != (before.number, before.tables) {
+        let is_next = stored.number() > before.number();
+        if !is_next && (stored.number(), stored.tables) != (before.number(), before.tables) {
             return Err(Unsound { page: 0, reason: "LMDB began with an older tree" }.into());
         }
         stored.digest = before.digest.wrapping_add(stored.compare(&before.tables)?);
@@ -68,7 +68,12 @@ impl Stored {
 
     /// Number of LMDB's transaction.
     pub(super) fn number(&self) -> u64 {
-        self.number
+        self.tree.number()
+    }
+
+    /// What a root keeps of it.
+    pub(super) fn root(&self, from: JournalFrom) -> Root {
+        Root { from, tree: self.tree, digest: self.digest }
     }
 
     /// What all pages have to be, in a number.
@@ -83,7 +88,7 @@ impl Stored {
 
     /// The value of a key.
     pub(super) fn get(&self, seen: &Seen, table: Table, key: &[u8]) -> Result<Option<&[u8]>, Unsound> {
-        let root = self.root(table);
+        let root = self.top_of(table);
         let Some((mut page, mut trust)) = self.top(seen, table)? else { return Ok(None) };
         for height in (1..root.depth).rev() {
             (page, trust) = self.page(seen, table, page.child(page.way(key)?)?, height)?;
@@ -119,7 +124,7 @@ impl Stored {
         last: &[u8],
     ) -> Result<Range<'a>, Unsound> {
         let mut range = Range { stored: self, seen, table, path: Vec::new(), last: last.into() };
-        let root = self.root(table);
+        let root = self.top_of(table);
         let (mut number, mut height) = (root.page, root.depth);
         while height > 0 {
             let page = self.rows_page(seen, table, number, height)?;
@@ -135,12 +140,12 @@ impl Stored {
         Ok(range)
     }
 
-    fn root(&self, table: Table) -> TreeRoot {
+    fn top_of(&self, table: Table) -> TreeRoot {
         self.tables[table as usize]
     }
 
     fn top(&self, seen: &Seen, table: Table) -> Result<Option<(Page<'_>, Trust)>, Unsound> {
-        let root = self.root(table);
+        let root = self.top_of(table);
         if root.depth == 0 { Ok(None) } else { self.page(seen, table, root.page, root.depth).map(Some) }
     }
 
@@ -267,8 +272,9 @@ impl Stored {
             }
             for (number, _) in made {
                 let page = self.pages.raw(number, height)?;
-                self.pages.set_sum(number, page.sum());
-                change += digest_of(number, page.sum());
+                let sum = page.sum();
+                self.pages.set_sum(number, sum);
+                change += digest_of(number, sum);
                 below(&page, &mut made_below)?;
             }
             (gone, made) = (gone_below, made_below);
