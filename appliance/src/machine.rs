@@ -1,10 +1,10 @@
 //! What the machine offers, for values that are `auto`: processors, memory, port.
 
-use crate::config::{Auto, Config, CoreList, MEMORY_BYTES_MIN, MIB, SocketArg};
+use crate::config::{Auto, Config, CoreList, MEMORY_BYTES_MIN, MIB, Sleep, SocketArg};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shard::memory;
 use shard::policy::Who;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -48,6 +48,28 @@ fn usable_cores() -> io::Result<CoreList> {
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     let list = list.ok_or_else(|| io::Error::other("the kernel does not say which"))?;
     list.trim().parse().map_err(io::Error::other)
+}
+
+/// Of each processor the attribute that limits its sleep, as the configuration wants it and the machine permits.
+pub(crate) fn sleep_limits(config: &Config, processors: &[usize]) -> Vec<Option<File>> {
+    if config.server.sleep == Sleep::AnyTime {
+        return Vec::new();
+    }
+    let opened: io::Result<Vec<_>> = processors.iter().map(|&processor| sleep_limit(processor)).collect();
+    match opened {
+        Ok(limits) => limits.into_iter().map(Some).collect(),
+        Err(error) => {
+            let hint = "processors sleep between calls, which makes each slower: see server.sleep in the configuration";
+            tracing::info!(%error, "{hint}");
+            Vec::new()
+        }
+    }
+}
+
+fn sleep_limit(processor: usize) -> io::Result<File> {
+    let path = format!("/sys/devices/system/cpu/cpu{processor}/power/pm_qos_resume_latency_us");
+    let file = File::options().write(true).open(&path);
+    file.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
 }
 
 /// Bytes for caches.

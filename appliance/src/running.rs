@@ -47,6 +47,7 @@ impl Running {
         let interval = config.server.resolve_interval.0;
         let resolver = shares::begin(served.clone(), cell.clone(), interval).map_err(|error| error.to_string())?;
         let server = server::Config {
+            sleep_limits: machine::sleep_limits(config, &processors),
             processors,
             cache_bytes: usize::try_from(budget.cache_bytes).unwrap_or(usize::MAX),
             filesystems,

@@ -37,6 +37,8 @@ pub struct Server {
     pub listen: Auto<SocketArg>,
     /// Processors to serve on; automatic: all that the process may use.
     pub cores: Auto<CoreList>,
+    /// When the processors that serve may sleep.
+    pub sleep: Sleep,
     /// Memory for cached blocks and inodes, all cores together; automatic: a quarter of the machine's.
     pub memory: Auto<Size>,
     pub connections_max: u32,
@@ -60,6 +62,7 @@ impl Default for Server {
         Server {
             listen: Auto::Auto,
             cores: Auto::Auto,
+            sleep: Sleep::WhenIdle,
             memory: Auto::Auto,
             connections_max: 4096,
             connections_per_client_max: 256,
@@ -71,6 +74,16 @@ impl Default for Server {
             resolve_interval: Span(Duration::from_secs(60)),
         }
     }
+}
+
+/// When a processor may sleep between two calls, from which it takes time to wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sleep {
+    /// When no call has come for a second or two.
+    WhenIdle,
+    /// Whenever the kernel decides.
+    AnyTime,
 }
 
 /// Health and metrics.

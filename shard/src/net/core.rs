@@ -13,6 +13,7 @@ use super::gate::{Gate, Line};
 use super::handle::HandleKey;
 use super::mailbox::Mailbox;
 use super::peers::{PeerAsk, Peers};
+use super::sleep::SleepLimit;
 use super::world::MonoioWorld;
 use crate::fs::{Fs, Means, Seed};
 use crate::mount::MountList;
@@ -26,6 +27,7 @@ use cache::world::World;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 use std::cell::{Cell, RefCell};
+use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::{Rc, Weak};
@@ -53,6 +55,8 @@ pub(crate) enum Letter {
 pub(crate) struct Plan {
     pub(crate) index: u16,
     pub(crate) processor: usize,
+    /// The sysfs attribute that limits its sleep, if this core sets it.
+    pub(crate) sleep_limit: Option<File>,
     /// Those of all cores, in order.
     pub(crate) mailboxes: Arc<[Arc<Mailbox<Letter>>]>,
     pub(crate) limits: Limits,
@@ -134,6 +138,7 @@ pub struct Core {
     seconds: Cell<u32>,
     /// A ledger has too little memory, as of the last second: look-ups wait for their pages.
     is_short: Cell<bool>,
+    sleep: SleepLimit,
     /// Connections whose receive windows are wide.
     pub(super) wide_windows: Cell<usize>,
     roster: RefCell<Roster>,
@@ -167,6 +172,7 @@ impl Core {
             turning: Cell::new(false),
             seconds: Cell::new(1),
             is_short: Cell::new(false),
+            sleep: SleepLimit::default(),
             wide_windows: Cell::new(0),
             roster: RefCell::default(),
             stop: RefCell::new(None),
@@ -279,7 +285,8 @@ impl Core {
         }
         self.has_memory.all();
         self.look_for_room();
-        self.rest();
+        self.sleep.look();
+        self.rest_readers();
     }
 
     fn look_for_room(&self) {
@@ -294,6 +301,11 @@ impl Core {
 
     /// A batch of calls is served: nothing is looked up until the next.
     pub(crate) fn rest(&self) {
+        self.sleep.served();
+        self.rest_readers();
+    }
+
+    fn rest_readers(&self) {
         self.shares.iter().for_each(|share| share.fs.reader.borrow_mut().rest());
     }
 
@@ -478,6 +490,7 @@ pub(crate) fn build(plan: Plan, world: Rc<dyn World>, disk: impl Fn(&Seed) -> Rc
     shares.sort_by_key(|share| share.id);
     let mut core = Core::new(plan.index, world, plan.limits, plan.exports, plan.handles);
     core.mounts = plan.mounts;
+    core.sleep = SleepLimit::new(plan.sleep_limit);
     core.shares = shares;
     core.peers = Some(peers);
     let core = Rc::new(core);

@@ -15,6 +15,7 @@ mod peers;
 mod prepare;
 pub mod reply;
 pub mod server;
+mod sleep;
 pub(crate) mod socket;
 #[expect(unsafe_code, reason = "an option of sockets that no crate wraps")]
 mod window;

@@ -17,6 +17,7 @@ use crate::status::Status;
 use cache::block::Arena;
 use cache::table::Directory;
 use rustix::event::{EventfdFlags, eventfd};
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -33,6 +34,9 @@ pub const CORES_MAX: usize = 1024;
 pub struct Config {
     /// The processors to serve on, one core each.
     pub processors: Vec<usize>,
+    /// For each of them the sysfs attribute `pm_qos_resume_latency_us`, open for writing, where its core is to keep it awake while
+    /// calls come; a processor without one sleeps as the kernel decides.
+    pub sleep_limits: Vec<Option<File>>,
     /// Bytes of the block cache, all cores together.
     pub cache_bytes: usize,
     /// What is served; each was opened for as many cores as there are processors here.
@@ -91,11 +95,13 @@ impl Server {
         let arenas: Vec<Arena> = (0..count).map(|_| Arena::new(config.cache_bytes / count)).collect();
         let mut cores = Vec::new();
         let mut starting = Vec::new();
+        let mut sleep_limits = config.sleep_limits.into_iter();
         for (index, &processor) in config.processors.iter().enumerate() {
             let plan = Plan {
                 // CORES_MAX fits.
                 index: index as u16,
                 processor,
+                sleep_limit: sleep_limits.next().flatten(),
                 mailboxes: mailboxes.clone(),
                 limits: config.limits,
                 exports: config.exports.clone(),

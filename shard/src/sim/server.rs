@@ -232,6 +232,7 @@ fn cores(
     let mut cores = Vec::new();
     for index in 0..setup.cores {
         let plan = Plan {
+            sleep_limit: None,
             index,
             processor: 0,
             mailboxes: mailboxes.clone(),

@@ -118,6 +118,7 @@ fn start(setup: &Setup, folder: PathBuf) -> (Server, SocketAddr) {
         filesystems.push(filesystem);
     }
     let config = Config {
+        sleep_limits: Vec::new(),
         processors: (0..usize::from(setup.cores)).collect(),
         cache_bytes: 64 << 20,
         filesystems,
