@@ -97,4 +97,4 @@ impl Close for Closer {
 }
 
 /// Most bytes received at a time: what the kernel copies before other connections get their turn.
-const RECEIVE_BYTES_MAX: usize = 256 << 10;
+const RECEIVE_BYTES_MAX: usize = 64 << 10;
