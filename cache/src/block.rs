@@ -385,25 +385,36 @@ impl Head {
     /// Writes a block that was not published yet: `payload` (at most a block) and zeros behind it.
     /// Returns the checksum of the block. May be repeated until [`Head::publish`].
     pub fn write(&mut self, index: usize, payload: &[u8]) -> u32 {
-        assert!(index < CHUNK_BLOCKS);
         assert!(payload.len() <= BLOCK_BYTES);
-        assert!(!self.chunk.is_verified(index, 1), "a published block is never written again");
-        // SAFETY: the block lies inside the chunk. Its verified bit is clear, so `Chunk::block`
-        // gives nobody a reference, and this Head, borrowed exclusively, is the only writer.
-        let block = unsafe {
-            let start = self.chunk.blank.start().add(index * BLOCK_BYTES);
-            std::slice::from_raw_parts_mut(start, BLOCK_BYTES)
-        };
+        let block = self.unpublished(index);
         let (data, padding) = block.split_at_mut(payload.len());
+        // Before the copy where that is the same: after it, the sum would wait for the stores.
+        let whole = padding.is_empty().then(|| checksum::crc32c(payload));
         data.copy_from_slice(payload);
         padding.fill(0);
-        // The copy left the block in the nearest cache: this second look costs no memory traffic.
-        checksum::crc32c(block)
+        whole.unwrap_or_else(|| checksum::crc32c(block))
+    }
+
+    /// As [`Head::write`], past the processor's caches: for what is long, and so not looked at again soon.
+    pub fn stream(&mut self, index: usize, payload: &[u8; BLOCK_BYTES]) -> u32 {
+        let block = self.unpublished(index);
+        let checksum = checksum::crc32c(payload);
+        copy_past_caches(payload, block);
+        checksum
+    }
+
+    fn unpublished(&mut self, index: usize) -> &mut [u8; BLOCK_BYTES] {
+        assert!(index < CHUNK_BLOCKS);
+        assert!(!self.chunk.is_verified(index, 1), "a published block is never written again");
+        // SAFETY: the block lies inside the chunk, at whose start is a page. Its verified bit is clear, so `Chunk::block`
+        // gives nobody a reference, and this Head, borrowed exclusively, is the only writer.
+        unsafe { &mut *self.chunk.blank.start().add(index * BLOCK_BYTES).cast() }
     }
 
     /// Publishes `count` written blocks from `first` on.
     pub fn publish(&mut self, first: usize, count: usize) {
         assert!(first + count <= CHUNK_BLOCKS);
+        end_copies_past_caches();
         self.chunk.set_verified(((1u32 << count) - 1) << first);
     }
 
@@ -411,6 +422,36 @@ impl Head {
     pub fn write_header(&mut self, index: usize, header: &[u8; BLOCK_BYTES]) {
         self.write(index, header);
         self.chunk.set_verified((1 << index) | (1 << (index + CHUNK_BLOCKS)));
+    }
+}
+
+/// Copies a block with stores that do not first read what they replace. Others see it in order only behind
+/// [`end_copies_past_caches`].
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+fn copy_past_caches(from: &[u8; BLOCK_BYTES], to: &mut [u8; BLOCK_BYTES]) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+    assert!(to.as_ptr().cast::<__m128i>().is_aligned());
+    for at in (0..BLOCK_BYTES).step_by(size_of::<__m128i>()) {
+        // SAFETY: 16 bytes inside each block, which are a multiple of that; the target is aligned; every x86-64
+        // processor has these instructions.
+        unsafe {
+            let word = _mm_loadu_si128(from.as_ptr().add(at).cast());
+            _mm_stream_si128(to.as_mut_ptr().add(at).cast(), word);
+        }
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+fn copy_past_caches(from: &[u8; BLOCK_BYTES], to: &mut [u8; BLOCK_BYTES]) {
+    to.copy_from_slice(from);
+}
+
+/// Whatever was copied before is seen by everyone who sees a store that comes after.
+fn end_copies_past_caches() {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every x86-64 processor has it.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
     }
 }
 

@@ -500,7 +500,12 @@ impl LogInner {
         for (count, data) in payload.chunks(BLOCK_BYTES).enumerate() {
             let block = segment.next_block + count as u32;
             let (_, head) = &mut heads[(block / CHUNK_BLOCKS as u32 - first_head) as usize];
-            open.checksums.push(head.write(block as usize % CHUNK_BLOCKS, data));
+            let index = block as usize % CHUNK_BLOCKS;
+            let checksum = match data.first_chunk::<BLOCK_BYTES>() {
+                Some(whole) if payload.len() >= STREAM_BYTES_MIN => head.stream(index, whole),
+                _ => head.write(index, data),
+            };
+            open.checksums.push(checksum);
         }
         let place = match blocks {
             0 => Place::Hole,
@@ -928,6 +933,8 @@ fn pieces(heads: &mut VecDeque<(u32, Head)>, from: u32, to: u32) -> Vec<Piece> {
         .collect()
 }
 
+/// From this length on a payload is copied past the processor's caches.
+const STREAM_BYTES_MIN: usize = 64 * 1024;
 /// Pause between two looks for memory.
 const MEMORY_PAUSE: Duration = Duration::from_millis(1);
 /// Pause before each step of zeroing.
