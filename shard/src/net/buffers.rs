@@ -42,13 +42,11 @@ impl Buffers {
         self.small.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
     }
 
-    /// Bytes that the buffer for a record of `wanted` bytes will come to take.
+    /// Bytes that the buffer for a record of `wanted` bytes will come to take: what one step of growth gives, or
+    /// all of a large one, which is then kept. Anything between would be made anew for each such record.
     pub(crate) fn growth(&self, wanted: usize) -> usize {
-        if self.large.borrow().is_empty() {
-            self.grown_bytes(0).max(wanted).min(self.large_bytes)
-        } else {
-            self.large_bytes
-        }
+        let step = self.grown_bytes(0);
+        if wanted <= step && self.large.borrow().is_empty() { step } else { self.large_bytes }
     }
 
     /// An empty list of replies, with memory where one lies idle.
@@ -140,7 +138,7 @@ mod tests {
     fn a_buffer_grows_no_further_than_it_may_and_its_growth_is_told_before() {
         let buffers = Buffers::new(LARGE, 8 * LARGE);
         assert_eq!(buffers.growth(SMALL_BYTES + 1), 4 * SMALL_BYTES);
-        assert_eq!(buffers.growth(5 * SMALL_BYTES), 5 * SMALL_BYTES);
+        assert_eq!(buffers.growth(5 * SMALL_BYTES), LARGE);
         assert_eq!(buffers.growth(usize::MAX), LARGE);
         let grown = buffers.grown(vec![1; 4 * SMALL_BYTES], 0, 5 * SMALL_BYTES);
         assert_eq!(grown.capacity(), 5 * SMALL_BYTES);
@@ -148,6 +146,22 @@ mod tests {
         assert_eq!(buffers.growth(1), LARGE, "an idle one is there to be taken");
         buffers.trim();
         assert_eq!(buffers.growth(1), 4 * SMALL_BYTES);
+    }
+
+    #[test]
+    fn the_buffer_of_a_long_record_is_kept_for_the_next() {
+        let buffers = Buffers::new(LARGE, 8 * LARGE);
+        let wanted = LARGE - 1000;
+        let reserved = buffers.growth(wanted);
+        let mut buffer = buffers.small();
+        while buffer.capacity() < wanted {
+            buffer.resize(buffer.capacity(), 0);
+            buffer = buffers.grown(buffer, 0, reserved);
+        }
+        buffers.give_back(buffer);
+        assert_eq!(buffers.large.borrow().len(), 1);
+        let next = buffers.grown(buffers.small(), 0, buffers.growth(wanted));
+        assert_eq!(next.capacity(), LARGE);
     }
 
     #[test]
