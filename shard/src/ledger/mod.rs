@@ -22,7 +22,7 @@ mod fold;
 pub mod journal;
 pub mod keeper;
 pub mod media;
-mod pages;
+pub mod pages;
 pub mod port;
 #[cfg(any(test, feature = "sim"))]
 pub mod power;
@@ -33,6 +33,8 @@ pub mod redo;
 mod replies;
 pub mod root;
 pub mod segments;
+#[cfg(any(test, feature = "sim"))]
+pub mod specimen;
 pub mod store;
 mod stored;
 pub mod sweep;

@@ -9,6 +9,7 @@
 //! Bytes of a page may be anything: nothing here trusts a length or a place in it. The layout is LMDB 0.9's on a
 //! machine with 64 bits ([`super::root`]); docs/format.md has what of it is used.
 
+use super::command::TARGET_MAX;
 use super::root::{PAGE_BYTES, PAGE_HEAD_BYTES};
 use super::store::Gauges;
 use cache::checksum::crc32c;
@@ -86,6 +87,30 @@ impl Pages {
         Ok(pages)
     }
 
+    /// Pages in memory, which are not those of any file.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn of_image(file: File, map: Mmap, gauges: Arc<Gauges>) -> Pages {
+        let count = AtomicU64::new((map.len() / PAGE_BYTES) as u64);
+        Pages { sums: Sums::new(map.len()), map, file, count, gauges }
+    }
+
+    /// The memory, to be used again.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn into_image(self) -> Mmap {
+        self.map
+    }
+
+    /// Takes each page for what it has to be.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn believe(&self) {
+        for number in 0..self.count.load(Ordering::Acquire) {
+            let whole = self.raw_run(number, 0).map(|(_, sum)| sum);
+            if let Ok(sum) = whole.or_else(|_| self.bytes(number, 1).map(sum)) {
+                self.set_sum(number, sum);
+            }
+        }
+    }
+
     /// Takes note of how long the file is by now. Where its end is does not ask for its times, which would give it
     /// new ones with its next write.
     pub(super) fn measure(&self) -> io::Result<()> {
@@ -109,6 +134,10 @@ impl Pages {
         if page.u16_at(FLAGS_AT) != if height > 1 { IS_BRANCH } else { IS_LEAF } {
             return Err(page.unsound("it is of another kind"));
         }
+        // One without nodes would let a walk go on without meeting a row.
+        if !(1..=NODES_MAX).contains(&page.count()) {
+            return Err(page.unsound("it has no rows, or more than there is room for"));
+        }
         Ok(page)
     }
 
@@ -119,7 +148,7 @@ impl Pages {
         let number = u64::from_le_bytes(*head.first_chunk().ok_or(unsound(BEYOND))?);
         let flags = u16::from_le_bytes(*head[FLAGS_AT..].first_chunk().ok_or(unsound(BEYOND))?);
         let count = u32::from_le_bytes(*head[COUNT_AT..].first_chunk().ok_or(unsound(BEYOND))?);
-        if number != first || flags != IS_RUN {
+        if number != first || flags != IS_RUN || count > RUN_PAGES_MAX {
             return Err(unsound("it does not begin a value"));
         }
         let run = self.bytes(first, u64::from(count))?;
@@ -216,9 +245,6 @@ impl<'a> Page<'a> {
     /// The node of a branch below which `key` is: the last one whose key is not behind it. The first one's key is
     /// never looked at: everything before the second is below it.
     pub(super) fn way(&self, key: &[u8]) -> Result<usize, Unsound> {
-        if self.count() == 0 {
-            return Err(self.unsound("it leads nowhere"));
-        }
         Ok(self.partition(1, |node| node.key <= key)? - 1)
     }
 
@@ -307,6 +333,11 @@ fn sum(bytes: &[u8]) -> u32 {
 const PART_PAGES: usize = 1 << 14;
 /// Pages that one turn remembers.
 const SEEN_PAGES: usize = 64;
+/// Nodes of a page: each has a place of two bytes, and eight bytes before its key.
+const NODES_MAX: usize = (PAGE_BYTES - PAGE_HEAD_BYTES) / (2 + 8);
+/// Pages of a value. No row of ours takes more; a damaged number may not make one look at the whole file.
+const RUN_PAGES_MAX: u32 = 16;
+const _: () = assert!(TARGET_MAX < RUN_PAGES_MAX as usize * PAGE_BYTES / 2);
 const BEYOND: &str = "it is behind the end";
 
 // Of a page's head: flags, the end of the list of nodes (of a value's first page: how many there are).

@@ -26,13 +26,15 @@ use std::sync::Arc;
 /// The rows of one commit of LMDB.
 pub(super) struct Stored {
     pages: Arc<Pages>,
-    tables: [TreeRoot; Table::ALL.len()],
+    tables: TreeRoots,
     tree: Tree,
     digest: u64,
-    /// While it is there LMDB writes over nothing.
-    _pin: Mutex<RoTxn<'static, WithoutTls>>,
+    /// While it is there LMDB writes over nothing. None where no LMDB is.
+    _pin: Option<Mutex<RoTxn<'static, WithoutTls>>>,
 }
 
+/// Where each table begins.
+pub(super) type TreeRoots = [TreeRoot; Table::ALL.len()];
 /// Key and value.
 pub(super) type Row<'a> = (&'a [u8], &'a [u8]);
 
@@ -44,7 +46,25 @@ impl Stored {
         pages.measure()?;
         let tree = Tree::of_transaction(pages.file(), pin.id() as u64)?;
         let tables = table_roots(&pages, &tree)?;
-        Ok(Stored { pages, tables, tree, digest, _pin: Mutex::new(pin) })
+        Ok(Stored { pages, tables, tree, digest, _pin: Some(Mutex::new(pin)) })
+    }
+
+    /// A tree whose pages are in memory.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn of_image(pages: Arc<Pages>, tables: TreeRoots, tree: Tree) -> Stored {
+        Stored { pages, tables, tree, digest: 0, _pin: None }
+    }
+
+    /// The memory that its pages are in, where nobody else looks at them.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn into_image(self) -> Option<memmap2::Mmap> {
+        Arc::into_inner(self.pages).map(Pages::into_image)
+    }
+
+    /// Where its tables are.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn roots(&self) -> (TreeRoots, Tree) {
+        (self.tables, self.tree)
     }
 
     /// LMDB's newest tree, all of it looked at.
@@ -123,7 +143,7 @@ impl Stored {
         first: &[u8],
         last: &[u8],
     ) -> Result<Range<'a>, Unsound> {
-        let mut range = Range { stored: self, seen, table, path: Vec::new(), last: last.into() };
+        let mut range = Range { stored: self, seen, table, path: Vec::new(), last: last.into(), met: None };
         let root = self.top_of(table);
         let (mut number, mut height) = (root.page, root.depth);
         while height > 0 {
@@ -247,7 +267,7 @@ impl Stored {
 
     /// Takes the sums of all pages that are not in the tree `before`, checks those that are in it alone, and answers by
     /// how much the digest is another one.
-    fn compare(&self, before: &[TreeRoot; Table::ALL.len()]) -> Result<u64, Unsound> {
+    pub(super) fn compare(&self, before: &TreeRoots) -> Result<u64, Unsound> {
         let compare = |(before, after)| self.compare_table(before, after);
         let changes: Wrapping<u64> = before.iter().zip(&self.tables).map(compare).sum::<Result<_, _>>()?;
         Ok(changes.0)
@@ -302,6 +322,8 @@ pub(super) struct Range<'a> {
     /// Pages from the root down to the rows, each with the node that comes next.
     path: Vec<(Page<'a>, usize)>,
     last: Box<[u8]>,
+    /// The key of the newest row.
+    met: Option<&'a [u8]>,
 }
 
 impl<'a> Range<'a> {
@@ -318,6 +340,10 @@ impl<'a> Range<'a> {
                 let (key, value) = page.row(index)?;
                 if *key > *self.last {
                     return Ok(None);
+                }
+                // Damaged pages that many ways lead to could be walked for ever.
+                if self.met.replace(key).is_some_and(|met| met >= key) {
+                    return Err(stored.pages.report(page.unsound("its keys are not behind those of the page before")));
                 }
                 return Ok(Some((key, stored.value(self.seen, value)?)));
             }
@@ -383,7 +409,7 @@ fn drop_common(gone: &mut Level, made: &mut Level) -> Result<(), Unsound> {
 }
 
 /// Where the tables are, by the record of each in LMDB's tree of tables, which is one page.
-fn table_roots(pages: &Pages, tree: &Tree) -> Result<[TreeRoot; Table::ALL.len()], Unsound> {
+pub(super) fn table_roots(pages: &Pages, tree: &Tree) -> Result<TreeRoots, Unsound> {
     let main = tree.main();
     let page = pages.raw(main.page, 1)?;
     if main.depth != 1 {

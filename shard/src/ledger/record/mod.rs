@@ -146,6 +146,16 @@ fn seal(key: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&checksum.to_le_bytes());
 }
 
+/// A value with any content.
+#[cfg(any(test, feature = "sim"))]
+pub(super) fn sealed(key: &[u8], content: &[u8]) -> Vec<u8> {
+    let mut value = Vec::new();
+    begin(&mut value);
+    value.extend_from_slice(content);
+    seal(key, &mut value);
+    value
+}
+
 /// Checks a value and gives its content.
 fn open<'a>(table: Table, key: &[u8], value: &'a [u8]) -> Result<Fields<'a>, Corrupt> {
     let corrupt = |reason| Err(Corrupt { table, reason });

@@ -13,6 +13,7 @@ mod journal;
 mod ledger;
 mod mount;
 mod nfs3;
+mod pages;
 mod portmap;
 mod record;
 mod recovery;
@@ -51,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     ledger::LEDGER,
     journal::JOURNAL,
     recovery::RECOVERY,
+    pages::PAGES,
     root::ROOT,
     config::CONFIG,
     server::SERVER,
