@@ -9,6 +9,13 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
+/// Another checksum than [`crc32c`], by the polynomial of ISO 3309: of bytes that carry CRC32C themselves. Bytes and the
+/// CRC32C behind them can be replaced by others of the same length and theirs, and a CRC32C around both stays what it was.
+#[inline]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, bytes) as u32
+}
+
 /// The checksum of `parts`, one behind the other.
 pub(crate) fn crc32c_of(parts: &[&[u8]]) -> u32 {
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);

@@ -222,7 +222,7 @@ const DIGEST_AT: usize = TREE_AT + META_BYTES;
 const UNUSED_AT: usize = DIGEST_AT + 8;
 const CHECKSUM_AT: usize = SLOT_BYTES - 4;
 const MAGIC: [u8; 4] = *b"BSLR";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 // LMDB 0.9, on a machine with 64 bits: a page's head is its number (u64), two bytes, flags (u16) and
 // four bytes; a meta page goes on with magic, version, address, length of the map, the two trees'

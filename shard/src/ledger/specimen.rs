@@ -131,6 +131,11 @@ impl Specimen {
 }
 
 impl Subject<'_> {
+    /// Whether a table has no page, and so no row.
+    pub fn is_empty(&self, table: Table) -> bool {
+        self.stored.roots().0[table as usize].depth == 0
+    }
+
     /// The value of a key.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<&[u8]>, Unsound> {
         self.stored.get(&self.seen, table, key)

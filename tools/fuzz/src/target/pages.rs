@@ -133,8 +133,12 @@ impl Step {
         match kind {
             8 | 9 => asked.get(table, &key([b, c])),
             10 | 11 => asked.before(table, &key([b, c])),
-            12 => asked.range(table, &key([b, 0]), &key([c, d])),
-            13 => asked.range(table, &[], &[0xff; 8]),
+            12 => _ = asked.range(table, &key([b, 0]), &key([c, d])),
+            13 => {
+                // No key is behind this one. Where there are pages there are rows, or a walk need not have an end.
+                let rows = asked.range(table, &[], &[0xff; PAGE_BYTES]);
+                assert!(rows != Some(0) || asked.subject.is_empty(table), "pages without rows");
+            }
             14 => asked.carry(),
             15 => asked.subject.turn(),
             _ => {}
@@ -177,22 +181,19 @@ impl Asked<'_> {
         }
     }
 
-    fn range(&self, table: Table, first: &[u8], last: &[u8]) {
+    /// How many rows there are; `None` where it ended in an error.
+    fn range(&self, table: Table, first: &[u8], last: &[u8]) -> Option<usize> {
         let rows = (first <= last).then(|| {
             let bounds = (Bound::Included(first), Bound::Included(last));
             self.golden.newer[table as usize].range::<[u8], _>(bounds)
         });
         let mut expected = rows.into_iter().flatten();
         let mut previous: Option<&[u8]> = None;
-        let rows = match self.subject.range(table, first, last) {
-            Err(unsound) => return self.refused(unsound),
-            Ok(rows) => rows,
-        };
+        let mut count = 0;
+        let rows = self.subject.range(table, first, last).map_err(|unsound| self.refused(unsound)).ok()?;
         for row in rows {
-            let row = match row {
-                Err(unsound) => return self.refused(unsound),
-                Ok(row) => row,
-            };
+            let row = row.map_err(|unsound| self.refused(unsound)).ok()?;
+            count += 1;
             assert!(previous.is_none_or(|previous| previous < row.0), "{:02x?} comes out of order", row.0);
             assert!(row.0 <= last, "{:02x?} is beyond the range", row.0);
             previous = Some(row.0);
@@ -202,6 +203,7 @@ impl Asked<'_> {
             }
         }
         assert!(!self.is_known || expected.next().is_none(), "a listing that ends too early");
+        Some(count)
     }
 
     fn carry(&mut self) {
@@ -313,11 +315,27 @@ fn seeds() -> Vec<Vec<u8>> {
             }
         }
     }
-    seeds.extend([0, 1, 2].map(|rows| chain(20, rows)));
+    // One that ends soon, for whoever does not notice.
+    seeds.extend([chain(1, 0), chain(2, 0), chain(20, 0), chain(20, 1), chain(20, 2), many_places()]);
     let row = |bytes: u8, flags: u8, key_bytes: u8| [bytes, 0xff, 0, 0, flags, 0, key_bytes, 0];
     seeds.extend([row(4, 0, 0), row(4, 1, 0), row(4, 2, 0), row(4, 0, 0xff)].map(|row| leaf(0x0800, &row)));
     seeds.extend([0x0ffc, 0x1000, 0xffff].map(|place| leaf(place, &[])));
     seeds
+}
+
+/// Branches with as many places as a page has bytes for, all of them for one node.
+fn many_places() -> Vec<u8> {
+    let mut input = vec![1 | 3 << 1 | 3 << 3, 2, 3];
+    // The root leads to pages 3 to 6.
+    input.extend([6, 2, 4, 0, 0]);
+    for child in 3..7 {
+        input.extend([[2, 2, 16 + 2 * (child - 3), 0, 16 * child], [2, 2, 17 + 2 * (child - 3), 0, 8]].as_flattened());
+        input.extend([2, 2, 16 * child, 8, child]);
+        // Their places end at 4096; where those are zero, the node is the page's head.
+        input.extend([[6, child, 0, 0, 0], [2, child, 12, 0, 0], [2, child, 13, 0, 16]].as_flattened());
+    }
+    input.extend([14, 0, 0, 0, 0]);
+    input
 }
 
 /// A leaf alone, with one row at this place: its head, and what is behind it all ones.
@@ -342,8 +360,12 @@ fn chain(depth: u8, rows: u8) -> Vec<u8> {
         let count = if is_leaf { rows } else { 100 };
         input.extend([6, page, count, 0, u8::from(is_leaf)]);
         input.extend([7, page, 0, 8, 100]);
-        // The node at 2048: a child, no key.
-        input.extend([2, page, 0, 8, if is_leaf { 0 } else { page + 1 }]);
+        // The node at 2048 has a key, that at 2064, which is the first of a branch, has none.
+        let child = if is_leaf { 0 } else { page + 1 };
+        input.extend([[2, page, 0, 8, child], [2, page, 6, 8, 1], [2, page, 8, 8, b'x']].as_flattened());
+        if !is_leaf {
+            input.extend([[2, page, 16, 8, child], [2, page, 16, 0, 16]].as_flattened());
+        }
     }
     input.extend([13, 0, 0, 0, 0]);
     input.extend([10, 0, 0, 0, 0]);

@@ -12,7 +12,7 @@ pub(super) const ROOT: Target = Target {
     about: "the ledger's root: its slots, their checksums, and which of them counts",
     input_max: 2 + 255 + 255,
     working_bytes: 0,
-    words: &[b"BSLR\x02\0\0\0", b"\xde\xc0\xef\xbe\x01\0\0\0", b"\0\x10\0\0"],
+    words: &[b"BSLR\x03\0\0\0", b"\xde\xc0\xef\xbe\x01\0\0\0", b"\0\x10\0\0"],
     seeds,
     run,
 };
@@ -62,7 +62,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let slot = |epoch: u8| {
         let mut slot = vec![0; TREE_AT + META_BYTES + 8];
         slot[TREE_AT + META_BYTES..].fill(0xd1 ^ epoch);
-        slot[..6].copy_from_slice(b"BSLR\x02\0");
+        slot[..6].copy_from_slice(b"BSLR\x03\0");
         (slot[8], slot[16], slot[24], slot[32]) = (5, epoch, 9, 3);
         // LMDB's magic, its version, the size of a page, a transaction.
         slot[TREE_AT..TREE_AT + 5].copy_from_slice(b"\xde\xc0\xef\xbe\x01");
