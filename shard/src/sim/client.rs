@@ -53,7 +53,7 @@ impl Client {
             site: site.clone(),
             number,
             user,
-            address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, number)),
+            address: address_of(number),
             weather,
             patience: PATIENCE,
             rng: Rng::new(site.world.random()),
@@ -189,6 +189,11 @@ impl Client {
             }
         }
     }
+}
+
+/// Where the client with this number is.
+pub(crate) fn address_of(number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 0, number))
 }
 
 /// Starts the server of a site from an image.

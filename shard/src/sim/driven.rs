@@ -6,6 +6,7 @@ use super::history::{Board, Known, restart};
 use super::judge::{Judge, Rules};
 use super::network::Weather;
 use super::op::User;
+use super::policy::Policy;
 use super::server::{Image, Setup, root};
 use super::walk::walk;
 use crate::ledger::touch::Room;
@@ -30,13 +31,14 @@ pub fn drive(decisions: &[u8]) {
         cores: 1 + (first & 1) as u16,
         segments: 64,
         room: if first & 4 == 0 { Room::Enough } else { Room::Short },
+        policy: Policy::PLAIN,
     };
     let weather = match first & 2 {
         0 => Weather::FAIR,
         // Late copies beside a disk that fails would be too many cases for the judge.
         _ => Weather { latency_us_max: 500, cut_one_in: 12, is_choppy: true, late_one_in: 0 },
     };
-    let judge = Judge::new(root(), Rules { disk_fails: true, ..Rules::default() });
+    let judge = Judge::new(root(), Rules { disk_fails: true, ..Rules::default() }, setup.policy);
     let site = Site::new(world.clone(), judge, format!("driven by {decisions:02x?}"));
     site.run(async {
         boot(&site, image, setup, None).await;

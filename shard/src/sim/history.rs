@@ -8,6 +8,7 @@ use super::judge::{Judge, Rules};
 use super::network::Weather;
 use super::op::{Op, Reply, Text, User};
 use super::payload;
+use super::policy::Policy;
 use super::server::{Crash, Image, Setup, Watcher, root};
 use super::walk::walk;
 use crate::ledger::touch::Room;
@@ -48,13 +49,13 @@ pub fn replay(seed: u64) -> (Tally, String) {
 /// The same with rules and over a disk that `change` has changed.
 pub(super) fn replay_over(seed: u64, change: impl FnOnce(&mut Rules, &SimDisk)) -> (Tally, String) {
     let mut rng = Rng::new(seed);
-    let mut plan = Plan::of(&mut rng);
+    let mut plan = Plan::of(&mut rng, Policy::of(seed));
     let world = SimWorld::new(rng.bits());
     let image = Image::blank(&world);
     change(&mut plan.rules, &image.disk);
     let reaper = Reaper::new(plan.setup, seed, plan.points_one_in);
     let title = format!("history {seed} (cargo xtask sim --seed {seed})");
-    let site = Site::new(world, Judge::new(root(), plan.rules), title);
+    let site = Site::new(world, Judge::new(root(), plan.rules, plan.setup.policy), title);
     let tally = site.run(play(site.clone(), image, plan, reaper, rng));
     let history = site.judge.borrow().history();
     (tally, history)
@@ -76,7 +77,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(rng: &mut Rng) -> Plan {
+    fn of(rng: &mut Rng, policy: Policy) -> Plan {
         let clients = 1 + rng.below(3) as u8;
         let is_fair = rng.one_in(3);
         let is_small = rng.one_in(5);
@@ -96,6 +97,7 @@ impl Plan {
                 cores: 1 + rng.below(2) as u16,
                 segments: if is_small { 5 + rng.below(6) } else { 64 },
                 room: if rng.one_in(3) { Room::Short } else { Room::Enough },
+                policy,
             },
             clients,
             calls: 4 + rng.below(24) as u32 / u32::from(clients),
@@ -108,6 +110,13 @@ impl Plan {
             crashes: rng.below(3) as u32 + 2 * u32::from(rules.disk_fails || rules.disk_fills),
             points_one_in: 1 + rng.below(4),
         }
+    }
+}
+
+impl Plan {
+    /// Not everyone may do everything: the clients mount the share first.
+    fn has_policy(&self) -> bool {
+        self.setup.policy != Policy::PLAIN
     }
 }
 
@@ -141,7 +150,11 @@ async fn play(site: Rc<Site>, image: Image, plan: Plan, reaper: Rc<Reaper>, mut 
     site.watcher.replace(Some(watcher.clone()));
     let board = Rc::new(Board::new(plan.clients));
     for number in 1..=plan.clients {
-        let user = if number == 3 { User { uid: 1000, gid: 100 } } else { User { uid: 0, gid: 0 } };
+        let user = match number {
+            3 => User { uid: 1000, gid: 100 },
+            2 if plan.has_policy() => User { uid: 1000, gid: 0 },
+            _ => User { uid: 0, gid: 0 },
+        };
         let client = Client::new(&site, number, user, plan.weather);
         world.spawn(Box::pin(work(client, number, board.clone(), plan, Rng::new(rng.bits()))));
     }
@@ -188,12 +201,20 @@ pub(crate) async fn restart(site: &Rc<Site>, setup: Setup, watcher: Option<&Watc
 
 /// What one client does.
 async fn work(mut client: Client, number: u8, board: Rc<Board>, plan: Plan, mut rng: Rng) {
-    let mut known = Known::new(number, board.root);
+    let mut root = board.root;
+    if plan.has_policy() {
+        // Who is refused has the handle from elsewhere, and asks all the same.
+        root = client.ask(Op::Mount { root, name: None }).await.handle.unwrap_or(root);
+    }
+    let mut known = Known::new(number, root);
     for _ in 0..plan.calls {
         if rng.one_in(6) {
             client.rest(Duration::from_micros(rng.below(plan.pause_us_max))).await;
         }
-        let op = known.choose(&board, &mut rng);
+        let op = match plan.has_policy() && rng.one_in(8) {
+            true => mount(&board, &mut rng),
+            false => known.choose(&board, &mut rng),
+        };
         let reply = client.ask(op.clone()).await;
         known.learn(&board, &op, &reply);
     }
@@ -309,6 +330,17 @@ impl Known {
             Op::Commit { file } if reply.error.is_none() => drop(unsettled.remove(&**file)),
             _ => {}
         }
+    }
+}
+
+/// A call of MOUNT.
+fn mount(board: &Board, rng: &mut Rng) -> Op {
+    let name = (!rng.one_in(3)).then(|| ["a", "b", "c", ".."][rng.below(4) as usize].into());
+    match rng.below(6) {
+        0 => Op::Unmount { name },
+        1 => Op::Exports,
+        2 => Op::Mounts,
+        _ => Op::Mount { root: board.root, name },
     }
 }
 

@@ -9,6 +9,7 @@ use super::model::compare::Look;
 use super::model::verbs::Execution;
 use super::model::{Expect, ObjectId, State};
 use super::op::{Op, Reply, User};
+use super::policy::Policy;
 use cache::world::Time;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -28,6 +29,7 @@ pub(crate) struct Judge {
     next: CallId,
     crashes: u32,
     rules: Rules,
+    policy: Policy,
     events: Vec<Rc<Event>>,
 }
 
@@ -64,6 +66,7 @@ pub(crate) struct Call {
     pub(crate) op: Rc<Op>,
     /// The client's number, which is part of its address.
     pub(crate) client: u8,
+    /// Who asks, as the call has it.
     pub(crate) user: User,
     since: Nfstime3,
     /// Transmissions since the server's start.
@@ -87,9 +90,9 @@ enum Event {
 
 impl Judge {
     /// Of a new file system.
-    pub(crate) fn new(root: FileHandleBuf, rules: Rules) -> Judge {
+    pub(crate) fn new(root: FileHandleBuf, rules: Rules, policy: Policy) -> Judge {
         let case = Case { state: State::new(root), done: BTreeMap::new() };
-        Judge { cases: vec![case], calls: BTreeMap::new(), next: 1, crashes: 0, rules, events: Vec::new() }
+        Judge { cases: vec![case], calls: BTreeMap::new(), next: 1, crashes: 0, rules, policy, events: Vec::new() }
     }
 
     /// The disk is another one now, which does not fail.
@@ -282,7 +285,10 @@ impl Judge {
             let key = (id, done.total);
             done.total += 1;
             done.lately += 1;
-            let execution = Execution { op: &call.op, user: call.user, key, since: call.since };
+            let (policy, client) = (&self.policy, call.client);
+            let standing = policy.standing(client);
+            let user = standing.map_or(call.user, |standing| standing.identity(call.user));
+            let execution = Execution { op: &call.op, policy, client, user, key, since: call.since };
             let expect = case.state.execute(execution);
             case.done.entry(id).or_default().expects.push(Rc::new(expect));
         }
@@ -294,7 +300,7 @@ impl Judge {
         for reason in why.iter().take(REASONS_SHOWN_MAX) {
             let _ = writeln!(text, "  {reason}");
         }
-        let _ = writeln!(text, "after {} cases; the history:", self.cases.len());
+        let _ = writeln!(text, "after {} cases, under {:?}; the history:", self.cases.len(), self.policy);
         text + &self.history()
     }
 

@@ -9,6 +9,7 @@ mod model;
 mod network;
 mod op;
 mod payload;
+mod policy;
 mod sequences;
 mod server;
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! An operation of NFSv3 as a client means it, and what came back: to the wire and from it.
+//! An operation of NFSv3 or MOUNT as a client means it, and what came back: to the wire and from it.
 //!
 //! Callers: [`super::client`] (sends and receives), [`super::model`] (judges), the histories (make them up).
 
+use super::server::SHARE;
 use std::rc::Rc;
+use wire::mount::{self, MountResult};
 use wire::nfs3::*;
 use wire::rpc::{AuthSys, CallHeader, OpaqueAuth, ReplyHeader};
 use wire::xdr::{Array, Decode, Opaque, Reader, Writer};
@@ -17,31 +19,111 @@ pub(crate) struct User {
 /// A name, as short as the histories use them.
 pub(crate) type Text = Rc<str>;
 
-/// What is asked.
+/// What is asked: of NFSv3, and at last of MOUNT.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
     Null,
-    Getattr { object: FileHandleBuf },
-    Setattr { object: FileHandleBuf, sattr: Sattr3, guard: Option<Nfstime3> },
-    Lookup { dir: FileHandleBuf, name: Text },
-    Access { object: FileHandleBuf, mask: u32 },
-    Readlink { object: FileHandleBuf },
-    Read { file: FileHandleBuf, offset: u64, count: u32 },
-    Write { file: FileHandleBuf, offset: u64, data: Rc<[u8]>, stable: StableHow },
-    Create { dir: FileHandleBuf, name: Text, how: Createhow3 },
-    Mkdir { dir: FileHandleBuf, name: Text, sattr: Sattr3 },
-    Symlink { dir: FileHandleBuf, name: Text, target: Text },
-    Mknod { dir: FileHandleBuf, name: Text, what: Mknoddata3 },
-    Remove { dir: FileHandleBuf, name: Text },
-    Rmdir { dir: FileHandleBuf, name: Text },
-    Rename { from: FileHandleBuf, from_name: Text, to: FileHandleBuf, to_name: Text },
-    Link { file: FileHandleBuf, dir: FileHandleBuf, name: Text },
-    Readdir { dir: FileHandleBuf, cookie: u64, count: u32 },
-    Readdirplus { dir: FileHandleBuf, cookie: u64, count: u32 },
-    Fsstat { object: FileHandleBuf },
-    Fsinfo { object: FileHandleBuf },
-    Pathconf { object: FileHandleBuf },
-    Commit { file: FileHandleBuf },
+    Getattr {
+        object: FileHandleBuf,
+    },
+    Setattr {
+        object: FileHandleBuf,
+        sattr: Sattr3,
+        guard: Option<Nfstime3>,
+    },
+    Lookup {
+        dir: FileHandleBuf,
+        name: Text,
+    },
+    Access {
+        object: FileHandleBuf,
+        mask: u32,
+    },
+    Readlink {
+        object: FileHandleBuf,
+    },
+    Read {
+        file: FileHandleBuf,
+        offset: u64,
+        count: u32,
+    },
+    Write {
+        file: FileHandleBuf,
+        offset: u64,
+        data: Rc<[u8]>,
+        stable: StableHow,
+    },
+    Create {
+        dir: FileHandleBuf,
+        name: Text,
+        how: Createhow3,
+    },
+    Mkdir {
+        dir: FileHandleBuf,
+        name: Text,
+        sattr: Sattr3,
+    },
+    Symlink {
+        dir: FileHandleBuf,
+        name: Text,
+        target: Text,
+    },
+    Mknod {
+        dir: FileHandleBuf,
+        name: Text,
+        what: Mknoddata3,
+    },
+    Remove {
+        dir: FileHandleBuf,
+        name: Text,
+    },
+    Rmdir {
+        dir: FileHandleBuf,
+        name: Text,
+    },
+    Rename {
+        from: FileHandleBuf,
+        from_name: Text,
+        to: FileHandleBuf,
+        to_name: Text,
+    },
+    Link {
+        file: FileHandleBuf,
+        dir: FileHandleBuf,
+        name: Text,
+    },
+    Readdir {
+        dir: FileHandleBuf,
+        cookie: u64,
+        count: u32,
+    },
+    Readdirplus {
+        dir: FileHandleBuf,
+        cookie: u64,
+        count: u32,
+    },
+    Fsstat {
+        object: FileHandleBuf,
+    },
+    Fsinfo {
+        object: FileHandleBuf,
+    },
+    Pathconf {
+        object: FileHandleBuf,
+    },
+    Commit {
+        file: FileHandleBuf,
+    },
+    /// MOUNT: the share, or the directory with this name in its root, whose handle is known to the judge alone.
+    Mount {
+        root: FileHandleBuf,
+        name: Option<Text>,
+    },
+    Unmount {
+        name: Option<Text>,
+    },
+    Exports,
+    Mounts,
 }
 
 /// What was answered; of each procedure the parts that it has.
@@ -70,6 +152,10 @@ pub(crate) struct Reply {
     pub(crate) entries: Vec<Entry>,
     /// FSSTAT: bytes in all, free, available.
     pub(crate) space: [u64; 3],
+    /// EXPORT: shares and their clients.
+    pub(crate) exports: Vec<(String, Vec<String>)>,
+    /// DUMP: hosts and paths.
+    pub(crate) mounts: Vec<(String, String)>,
 }
 
 /// An entry of a listing.
@@ -83,8 +169,14 @@ pub(crate) struct Entry {
 }
 
 impl Op {
-    fn procedure(&self) -> Procedure {
-        match self {
+    /// Program, version and procedure.
+    fn procedure(&self) -> (u32, u32, u32) {
+        let mount = |procedure| (mount::PROGRAM, mount::VERSION_3, procedure as u32);
+        let procedure = match self {
+            Op::Mount { .. } => return mount(mount::Procedure::Mnt),
+            Op::Unmount { .. } => return mount(mount::Procedure::Umnt),
+            Op::Exports => return mount(mount::Procedure::Export),
+            Op::Mounts => return mount(mount::Procedure::Dump),
             Op::Null => Procedure::Null,
             Op::Getattr { .. } => Procedure::Getattr,
             Op::Setattr { .. } => Procedure::Setattr,
@@ -107,7 +199,8 @@ impl Op {
             Op::Fsinfo { .. } => Procedure::Fsinfo,
             Op::Pathconf { .. } => Procedure::Pathconf,
             Op::Commit { .. } => Procedure::Commit,
-        }
+        };
+        (PROGRAM, VERSION, procedure as u32)
     }
 
     /// The directory that it names, the first of two.
@@ -118,6 +211,7 @@ impl Op {
             }
             Op::Mknod { dir, .. } | Op::Remove { dir, .. } | Op::Rmdir { dir, .. } | Op::Link { dir, .. } => Some(dir),
             Op::Readdir { dir, .. } | Op::Readdirplus { dir, .. } | Op::Rename { from: dir, .. } => Some(dir),
+            Op::Mount { root, .. } => Some(root),
             _ => None,
         }
     }
@@ -147,13 +241,15 @@ impl Op {
             }
             Op::Mknod { dir, name, .. } | Op::Link { dir, name, .. } => vec![(dir, name)],
             Op::Rename { from, from_name, to, to_name } => vec![(from, from_name), (to, to_name)],
+            Op::Mount { root, name: Some(name) } => vec![(root, name)],
             _ => Vec::new(),
         }
     }
 
     /// Whether its results tell of directories before and after.
     pub(crate) fn has_wcc(&self) -> bool {
-        self.dir().is_some() && !matches!(self, Op::Lookup { .. } | Op::Readdir { .. } | Op::Readdirplus { .. })
+        let looks = matches!(self, Op::Lookup { .. } | Op::Readdir { .. } | Op::Readdirplus { .. } | Op::Mount { .. });
+        self.dir().is_some() && !looks
     }
 
     /// Whether a repetition must not take effect again: the server keeps its answer.
@@ -180,9 +276,9 @@ impl Op {
             gids: Array::new(&[]).expect("no groups"),
         };
         let cred = OpaqueAuth::sys(&mut scratch, &sys).expect("it fits");
-        let procedure = self.procedure() as u32;
+        let (program, version, procedure) = self.procedure();
         let verf = OpaqueAuth::NONE;
-        let header = CallHeader { xid, program: PROGRAM, version: VERSION, procedure, cred, verf };
+        let header = CallHeader { xid, program, version, procedure, cred, verf };
         let mut bytes = Vec::new();
         let mut w = Writer::new(&mut bytes);
         let mark = wire::record::begin(&mut w);
@@ -238,6 +334,11 @@ impl Op {
                 maxcount: *count,
             }),
             Op::Commit { file } => w.encode(&CommitArgs { file: file.handle(), offset: 0, count: 0 }),
+            Op::Mount { name, .. } | Op::Unmount { name } => {
+                let path = name.as_ref().map_or_else(|| SHARE.to_owned(), |name| format!("{SHARE}/{name}"));
+                w.encode(&mount::Dirpath::new(path.as_bytes()).expect("a short path"));
+            }
+            Op::Exports | Op::Mounts => {}
         }
     }
 
@@ -258,7 +359,8 @@ impl Op {
     fn results(&self, r: &mut Reader<'_>) -> wire::xdr::Result<Reply> {
         let mut to = Reply::default();
         match self {
-            Op::Null => {}
+            Op::Null | Op::Unmount { .. } => {}
+            Op::Mount { .. } | Op::Exports | Op::Mounts => self.results_of_mount(r, &mut to)?,
             Op::Getattr { .. } => take(r, &mut to, |to, ok: GetattrResOk| to.object = Some(ok.obj_attributes), none)?,
             Op::Setattr { .. } => take(
                 r,
@@ -317,6 +419,28 @@ impl Op {
             _ => self.results_of_names(r, &mut to)?,
         }
         Ok(to)
+    }
+
+    fn results_of_mount(&self, r: &mut Reader<'_>, to: &mut Reply) -> wire::xdr::Result<()> {
+        match self {
+            // The numbers of MOUNT's errors are those of NFS.
+            Op::Mount { .. } => match r.decode::<mount::Mountres3<'_>>()? {
+                MountResult::Ok(ok) => to.handle = Some(FileHandle::new(ok.fhandle.bytes())?.into()),
+                MountResult::Fail(status) => to.error = Some(Nfsstat3::try_from(status as u32)?),
+            },
+            Op::Exports => {
+                let node = |node: mount::Exportnode<'_>| {
+                    (text(node.ex_dir.bytes()), node.ex_groups.iter().map(|name| text(name.bytes())).collect())
+                };
+                to.exports = r.decode::<mount::Exports<'_>>()?.iter().map(node).collect();
+            }
+            _ => {
+                let body =
+                    |body: mount::Mountbody<'_>| (text(body.ml_hostname.bytes()), text(body.ml_directory.bytes()));
+                to.mounts = r.decode::<mount::Mountlist<'_>>()?.iter().map(body).collect();
+            }
+        }
+        Ok(())
     }
 
     /// Procedures that change or list directories, and those that tell of the filesystem.

@@ -10,6 +10,7 @@ use super::judge::{Judge, Rules};
 use super::network::Weather;
 use super::op::{Op, Text, User};
 use super::payload;
+use super::policy::Policy;
 use super::server::{Crash, Image, Setup, root};
 use super::walk::walk;
 use crate::ledger::touch::Room;
@@ -42,14 +43,14 @@ struct Base {
     d: FileHandleBuf,
 }
 
-const SETUP: Setup = Setup { cores: 1, segments: 64, room: Room::Enough };
+const SETUP: Setup = Setup { cores: 1, segments: 64, room: Room::Enough, policy: Policy::PLAIN };
 const SUPERUSER: User = User { uid: 0, gid: 0 };
 
 impl Base {
     fn new() -> Base {
         let world = SimWorld::new(0xba5e);
         let image = Image::blank(&world);
-        let judge = Judge::new(root(), Rules::default());
+        let judge = Judge::new(root(), Rules::default(), SETUP.policy);
         let site = Site::new(world.clone(), judge, "the base of all sequences".to_string());
         let (a, d) = site.run(async {
             boot(&site, image.clone(), SETUP, None).await;

@@ -5,6 +5,7 @@
 //! [`Image`] is what a crash leaves. The acceptor's work is done by [`Server::connect`].
 
 use super::network::{Link, ServerEnd, Weather};
+use super::policy::Policy;
 use crate::fs::Seed;
 use crate::fs::filesystem::{LEDGER_DIRECTORY, Options, Shared, public_id};
 use crate::fs::recover::{RecoverError, recover};
@@ -22,7 +23,7 @@ use crate::net::conn;
 use crate::net::core::{Core, Letter, Limits, Plan, build};
 use crate::net::handle::{HandleKey, Target};
 use crate::net::mailbox::Mailbox;
-use crate::policy::{Access, Export, Exports, ExportsCell, FilesystemId, Rule, Squash, Who};
+use crate::policy::{Export, Exports, ExportsCell, FilesystemId};
 use cache::block::Arena;
 use cache::sim::{Effect, Rng, SimDisk, SimMachine, SimWorld};
 use cache::table::Directory;
@@ -44,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) segments: u64,
     /// Whether look-ups wait for pages of the ledger.
     pub(crate) room: Room,
+    /// Who may do what.
+    pub(crate) policy: Policy,
 }
 
 /// Something happened at which the power may go.
@@ -225,8 +228,7 @@ fn cores(
 ) -> Vec<Rc<Core>> {
     let mailbox = || Arc::new(Mailbox::new(LETTERS_MAX).expect("a descriptor for the bell"));
     let mailboxes: Arc<[Arc<Mailbox<Letter>>]> = (0..setup.cores).map(|_| mailbox()).collect();
-    let rule = Rule { access: Access::ReadWrite, squash: Squash::None, ..Rule::new(Who::Anyone) };
-    let export = Export { path: "/share".parse().expect("a path"), filesystem, rules: vec![rule] };
+    let export = Export { path: SHARE.parse().expect("a path"), filesystem, rules: setup.policy.exported() };
     let exports = Arc::new(ExportsCell::new(Exports::new(vec![export]).expect("one share")));
     let (directory, mounts) = (Directory::new(), Arc::new(MountList::default()));
     let mut cores = Vec::new();
@@ -324,6 +326,8 @@ impl Drop for Folder {
     }
 }
 
+/// The path of the share.
+pub(crate) const SHARE: &str = "/share";
 const SEGMENT_BYTES: u64 = cache::log::SEGMENT_BYTES_MIN;
 const LETTERS_MAX: usize = 256;
 const REPLY_SLOTS: u32 = 256;

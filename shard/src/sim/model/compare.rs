@@ -3,6 +3,7 @@
 use super::{Attr, Body, Detail, Expect, Listed, ObjectId, Part, Stamp, State};
 use crate::sim::op::{Entry, Op, Reply};
 use crate::sim::payload;
+use crate::sim::server::SHARE;
 use std::rc::Rc;
 use wire::nfs3::{Fattr3, FileHandleBuf, Ftype3, Nfstime3, StableHow, WccAttr, WccData};
 
@@ -24,6 +25,10 @@ impl State {
     pub(crate) fn accept(&mut self, op: &Op, expect: &Expect, reply: &Reply, look: Look) -> Verdict {
         if expect.error != reply.error {
             return Err(format!("answered {}, not {}", shown(reply.error), shown(expect.error)));
+        }
+        let nothing = Reply { error: reply.error, ..Reply::default() };
+        if expect.is_bare && *reply != nothing {
+            return Err("attributes for somebody who may not see them".to_string());
         }
         if expect.error.is_none() || look.is_alone {
             self.same_attributes(expect, reply, look)?;
@@ -167,6 +172,16 @@ impl State {
             Body::Space => {
                 let [total, free, available] = reply.space;
                 if total >= free && free >= available { Ok(()) } else { Err(format!("space {:?}", reply.space)) }
+            }
+            Body::Exports(clients) => same("shares", &vec![(SHARE.to_owned(), clients.clone())], &reply.exports),
+            Body::Mounts(hosts) => {
+                let below =
+                    |path: &str| path.strip_prefix(SHARE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                let is_possible = |(host, path): &&(String, String)| hosts.contains(host) && below(path);
+                match reply.mounts.iter().find(|mount| !is_possible(mount)) {
+                    Some(mount) => Err(format!("{mount:?} cannot have been mounted")),
+                    None => Ok(()),
+                }
             }
         }
     }

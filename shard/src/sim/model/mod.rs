@@ -138,6 +138,8 @@ pub(crate) struct Expect {
     to_dir: Option<Attr>,
     to_dir_before: Option<Attr>,
     body: Body,
+    /// Nothing comes with the refusal.
+    is_bare: bool,
     /// Whether anything was changed.
     pub(crate) has_effect: bool,
 }
@@ -173,6 +175,10 @@ enum Body {
         detail: Detail,
     },
     Space,
+    /// The clients of the share, as they are listed.
+    Exports(Vec<String>),
+    /// Where clients are that may have mounted it.
+    Mounts(Vec<String>),
 }
 
 /// What READDIRPLUS adds.

@@ -2,6 +2,7 @@
 
 use super::{Attr, Body, Detail, Expect, Key, Listed, Name, Object, ObjectId, Part, Stamp, StampKey, State, What};
 use crate::sim::op::{Op, Text, User};
+use crate::sim::policy::Policy;
 use std::rc::Rc;
 use wire::nfs3::{
     ACCESS3_DELETE, ACCESS3_EXECUTE, ACCESS3_EXTEND, ACCESS3_LOOKUP, ACCESS3_MODIFY, ACCESS3_READ, Createhow3,
@@ -12,6 +13,9 @@ use wire::nfs3::{
 #[derive(Clone, Copy)]
 pub(crate) struct Execution<'a> {
     pub(crate) op: &'a Op,
+    pub(crate) policy: &'a Policy,
+    pub(crate) client: u8,
+    /// As whom it acts.
     pub(crate) user: User,
     pub(crate) key: Key,
     /// When it was first sent.
@@ -23,6 +27,9 @@ type Outcome = Result<Expect, Nfsstat3>;
 impl State {
     /// Executes a call. What it is to answer.
     pub(crate) fn execute(&mut self, x: Execution<'_>) -> Expect {
+        if let Err(error) = admitted(x) {
+            return Expect { error: Some(error), is_bare: true, ..Expect::default() };
+        }
         let (dir_before, to_dir_before) = self.before_names(x.op);
         let expect = match self.outcome(x) {
             Ok(expect) => expect,
@@ -49,7 +56,9 @@ impl State {
             Op::Lookup { dir, name } => self.lookup(x, dir, name),
             Op::Access { object, mask } => {
                 let id = self.living(object)?;
-                let body = Body::Access(granted(self.object(id), x.user) & mask);
+                let changes = ACCESS3_MODIFY | ACCESS3_EXTEND | ACCESS3_DELETE;
+                let possible = if may_change(x) { !0 } else { !changes };
+                let body = Body::Access(granted(self.object(id), x.user) & mask & possible);
                 Ok(Expect { object: Some(self.attr(id)), body, ..Expect::default() })
             }
             Op::Readlink { object } => {
@@ -80,8 +89,23 @@ impl State {
             }
             Op::Readdir { dir, cookie, .. } => self.list(x, dir, *cookie, Detail::Names),
             Op::Readdirplus { dir, cookie, .. } => self.list(x, dir, *cookie, Detail::Attributes),
+            Op::Mount { name, .. } => self.mount(x, name.as_ref()),
+            Op::Unmount { .. } => Ok(Expect::default()),
+            Op::Exports => Ok(Expect { body: Body::Exports(x.policy.listed()), ..Expect::default() }),
+            Op::Mounts => Ok(Expect { body: Body::Mounts(x.policy.admitted()), ..Expect::default() }),
             _ => self.change_names(x),
         }
+    }
+
+    /// The share, or a directory in it.
+    fn mount(&self, x: Execution<'_>, name: Option<&Text>) -> Outcome {
+        let mut found = ROOT;
+        if let Some(name) = name {
+            require(&**name != "." && &**name != "..", Nfsstat3::Inval)?;
+            found = self.searched(x, ROOT, name)?.ok_or(Nfsstat3::Noent)?;
+            require(self.object(found).is_dir(), Nfsstat3::Notdir)?;
+        }
+        Ok(Expect { handle: Some(found), ..Expect::default() })
     }
 
     fn change_names(&mut self, x: Execution<'_>) -> Outcome {
@@ -536,6 +560,19 @@ impl State {
     }
 }
 
+/// Whether the client may ask for that at all, before anything is looked at.
+fn admitted(x: Execution<'_>) -> Result<(), Nfsstat3> {
+    if matches!(x.op, Op::Null | Op::Unmount { .. } | Op::Exports | Op::Mounts) {
+        return Ok(());
+    }
+    require(x.policy.standing(x.client).is_some(), Nfsstat3::Acces)?;
+    require(x.op.is_read() || may_change(x), Nfsstat3::Rofs)
+}
+
+fn may_change(x: Execution<'_>) -> bool {
+    x.policy.standing(x.client).is_some_and(|standing| standing.may_change)
+}
+
 fn require(holds: bool, error: Nfsstat3) -> Result<(), Nfsstat3> {
     if holds { Ok(()) } else { Err(error) }
 }
@@ -626,6 +663,7 @@ fn before(time: Nfstime3) -> Nfstime3 {
     }
 }
 
+const ROOT: ObjectId = 0;
 const READ: u32 = 4;
 const WRITE: u32 = 2;
 const EXECUTE: u32 = 1;
