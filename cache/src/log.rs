@@ -7,6 +7,8 @@
 //!
 //! Guarantees: what is durable is a prefix of what was committed, in order of [`Position`].
 
+mod spares;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -24,6 +26,7 @@ use crate::frame::{FRAME_BLOCKS_MAX, FRAME_RECORDS_MAX, Header, PAYLOAD_MAX, Rec
 use crate::signal::Signal;
 use crate::table::Volume;
 use crate::world::{LocalFuture, Time, World};
+use spares::Spare;
 
 /// How far a core's log is; later records have the same or a higher one. Means nothing on another core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -194,16 +197,6 @@ struct Segment {
     durable_to: u32,
     /// The spare was asked for ahead of need.
     asked_ahead: bool,
-}
-
-/// A segment to come.
-struct Spare {
-    grant: SegmentGrant,
-    urgency: Urgency,
-    /// The slot file is there.
-    made: bool,
-    /// Zeros are on their way to it: a write now could be overtaken by them.
-    zeroing: bool,
 }
 
 /// The frame that takes records.
@@ -713,151 +706,6 @@ impl LogInner {
         let _ = receiver.await;
     }
 
-    /// Waits for a segment to be there.
-    async fn some_segment(self: &Rc<Self>, urgency: Urgency) -> Result<(), Refused> {
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut state = self.state.borrow_mut();
-            state.segment_waiters.push((urgency, sender));
-            self.ask(&mut state, urgency);
-        }
-        receiver.await.unwrap_or(Err(Refused::Poisoned))
-    }
-
-    /// Asks for the next segment when half of this one is used.
-    fn ask_ahead(self: &Rc<Self>, state: &mut State) {
-        let half = self.segment_blocks() / 2;
-        let Some(segment) = state.segment.as_mut() else { return };
-        if segment.next_block >= half && !segment.asked_ahead && segment.urgency == Urgency::Data {
-            segment.asked_ahead = true;
-            if state.spares.is_empty() {
-                self.ask(state, Urgency::Data);
-            }
-        }
-    }
-
-    /// Asks for a segment unless that is being done.
-    fn ask(self: &Rc<Self>, state: &mut State, urgency: Urgency) {
-        // A spare that is there is being zeroed: the end of that step wakes who waits.
-        let coming = state.spares.iter().any(|spare| spare.made && spare.serves(urgency));
-        if coming || std::mem::replace(&mut state.asking, true) {
-            return;
-        }
-        let log = self.clone();
-        self.world.spawn(Box::pin(async move {
-            let result = log.open_segment(urgency).await;
-            log.asked(urgency, result.map(|_| ()));
-            if let Ok(grant) = result
-                && grant.fresh
-            {
-                log.zero_spare(grant).await;
-            }
-        }));
-    }
-
-    /// Gets a segment and makes its slot file.
-    async fn open_segment(&self, urgency: Urgency) -> Result<SegmentGrant, Refused> {
-        let unmade = |spare: &Spare| !spare.made && spare.urgency == urgency;
-        let unmade = self.state.borrow().spares.iter().find(|spare| unmade(spare)).map(|spare| spare.grant);
-        let grant = match unmade {
-            Some(grant) => grant,
-            None => self.source.open(urgency).await?,
-        };
-        if unmade.is_none() {
-            let spare = Spare { grant, urgency, made: !grant.fresh, zeroing: false };
-            self.state.borrow_mut().spares.push(spare);
-        }
-        if !grant.fresh {
-            return Ok(grant);
-        }
-        match self.volume.disk().create(grant.slot, self.config.segment_bytes).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(Refused::NoSpace),
-            Err(_) => return Err(Refused::Poisoned),
-        }
-        let mut state = self.state.borrow_mut();
-        if let Some(spare) = state.spares.iter_mut().find(|spare| spare.grant.id == grant.id) {
-            spare.made = true;
-        }
-        Ok(grant)
-    }
-
-    /// Tells those who wait for a segment what came of it.
-    fn asked(self: &Rc<Self>, urgency: Urgency, result: Result<(), Refused>) {
-        if result == Err(Refused::Poisoned) {
-            self.poison();
-            return;
-        }
-        let mut state = self.state.borrow_mut();
-        state.asking = false;
-        let refused = result.is_err();
-        state.is_spent = refused;
-        let answered = |wants: Urgency| !refused || wants == urgency || urgency == Urgency::Reserve;
-        for (_, waiter) in state.segment_waiters.extract_if(.., |(wants, _)| answered(*wants)) {
-            let _ = waiter.send(if refused { Err(Refused::NoSpace) } else { Ok(()) });
-        }
-        if let Some(&(wants, _)) = state.segment_waiters.first() {
-            self.ask(&mut state, wants);
-        }
-    }
-
-    /// Writes zeros into fresh spares while the log has nothing to do: small stable writes into
-    /// written space are much cheaper. Stops when the spare is taken or all of it is written.
-    async fn zero_spare(self: Rc<Self>, grant: SegmentGrant) {
-        let log = Rc::downgrade(&self);
-        let world = self.world.clone();
-        drop(self);
-        let mut at = 0;
-        loop {
-            world.sleep(ZERO_PAUSE).await;
-            let Some(log) = log.upgrade() else { return };
-            match log.begin_zeroing(grant.id) {
-                Zeroing::Gone => return,
-                Zeroing::Busy => continue,
-                Zeroing::Begun => {}
-            }
-            let end = (at + ZERO_STEP_BYTES).min(log.config.segment_bytes);
-            let mut result = log.volume.disk().zero(grant.slot, at..end).await;
-            if result.is_ok() && end == log.config.segment_bytes {
-                result = log.volume.disk().flush(grant.slot).await;
-            }
-            log.end_zeroing(grant.id);
-            if result.is_err() {
-                log.poison();
-            }
-            if result.is_err() || end == log.config.segment_bytes {
-                return;
-            }
-            at = end;
-        }
-    }
-
-    fn begin_zeroing(&self, id: SegmentId) -> Zeroing {
-        let mut state = self.state.borrow_mut();
-        let state = &mut *state;
-        let idle = state.unwritten == 0 && state.flush_waiters.is_empty() && state.segment_waiters.is_empty();
-        let spare = state.spares.iter_mut().find(|spare| spare.grant.id == id);
-        match spare.filter(|_| !self.poisoned.get()) {
-            None => Zeroing::Gone,
-            Some(_) if !idle => Zeroing::Busy,
-            Some(spare) => {
-                spare.zeroing = true;
-                Zeroing::Begun
-            }
-        }
-    }
-
-    fn end_zeroing(&self, id: SegmentId) {
-        let mut state = self.state.borrow_mut();
-        if let Some(spare) = state.spares.iter_mut().find(|spare| spare.grant.id == id) {
-            spare.zeroing = false;
-        }
-        for (_, waiter) in state.segment_waiters.drain(..) {
-            // A waiter that went away needs no segment.
-            let _ = waiter.send(Ok(()));
-        }
-    }
-
     fn segment_blocks(&self) -> u32 {
         (self.config.segment_bytes / BLOCK_BYTES as u64) as u32
     }
@@ -869,25 +717,10 @@ impl LogInner {
     }
 }
 
-impl Spare {
-    /// Whether it may be written at this urgency.
-    fn serves(&self, urgency: Urgency) -> bool {
-        self.urgency == Urgency::Data || urgency == Urgency::Reserve
-    }
-}
-
 impl OpenFrame {
     fn at(header_block: u32) -> OpenFrame {
         OpenFrame { header_block, records: Vec::with_capacity(FRAME_RECORDS_MAX), blocks: 0, checksums: Vec::new() }
     }
-}
-
-/// Whether a step of zeroing may begin.
-enum Zeroing {
-    Begun,
-    Busy,
-    /// The segment is in use, or the log has ended.
-    Gone,
 }
 
 /// Sends the frames of a turn once the tasks that were ready have run.
@@ -937,10 +770,6 @@ fn pieces(heads: &mut VecDeque<(u32, Head)>, from: u32, to: u32) -> Vec<Piece> {
 const STREAM_BYTES_MIN: usize = 64 * 1024;
 /// Pause between two looks for memory.
 const MEMORY_PAUSE: Duration = Duration::from_millis(1);
-/// Pause before each step of zeroing.
-const ZERO_PAUSE: Duration = Duration::from_millis(5);
-/// Bytes zeroed in one step: what a write that comes meanwhile has to wait for.
-const ZERO_STEP_BYTES: u64 = 1024 * 1024;
 
 #[cfg(test)]
 mod tests;
