@@ -1,4 +1,5 @@
-//! A log frame: one header block and up to 512 payload blocks. Pure codec, little endian.
+//! A log frame: one header block and up to 512 payload blocks; or a seal, a header without records that says of all
+//! frames before it that they were durable. Pure codec, little endian.
 //!
 //! Callers: the log (encodes), replay, reads and verify (decode). The layout is drawn byte by byte
 //! in the project's format document. Decoding is strict: every field is checked, fields that mean
@@ -15,7 +16,7 @@ pub const FRAME_RECORDS_MAX: usize = 31;
 /// Most payload bytes of one record.
 pub const PAYLOAD_MAX: usize = FRAME_BLOCKS_MAX * BLOCK_BYTES;
 /// Format version that this code writes, and the only one that it reads.
-pub const FRAME_VERSION: u16 = 1;
+pub const FRAME_VERSION: u16 = 2;
 
 /// What a record does to its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub struct Header {
     pub block: u32,
     /// Payload blocks that follow.
     pub payload_blocks: u32,
-    /// The lowest log sequence number of its records.
+    /// The lowest log sequence number of its records; 0 in a seal.
     pub lowest_lsn: u64,
     /// Every frame of this segment before this block was durable when this one was written.
     pub durable_to: u32,
@@ -101,10 +102,11 @@ pub struct Frame<'a> {
 }
 
 impl Header {
-    /// Writes the header block and returns its checksum. `records` and `checksums` (one per payload
+    /// Writes the header block and returns its checksum. `records` (none in a seal) and `checksums` (one per payload
     /// block) are within their limits and tell the same story as the header: the log made them.
     pub fn encode(&self, records: &[Record], checksums: &[u32], block: &mut [u8; BLOCK_BYTES]) -> u32 {
-        assert!(!records.is_empty() && records.len() <= FRAME_RECORDS_MAX);
+        assert!(records.len() <= FRAME_RECORDS_MAX);
+        assert!(!records.is_empty() || self.seals());
         assert!(checksums.len() <= FRAME_BLOCKS_MAX);
         assert!(checksums.len() == self.payload_blocks as usize);
         block.fill(0);
@@ -128,6 +130,11 @@ impl Header {
         let checksum = checksum::crc32c(block);
         put(block, CHECKSUM_AT, checksum.to_le_bytes());
         checksum
+    }
+
+    /// Whether it may be without records: it says that all before it was durable, and nothing else.
+    fn seals(&self) -> bool {
+        self.block > 0 && self.durable_to == self.block && self.payload_blocks == 0 && self.lowest_lsn == 0
     }
 }
 
@@ -160,6 +167,11 @@ impl Frame<'_> {
         if frame.is_sound() { Ok(frame) } else { Err(FrameError::Field) }
     }
 
+    /// Whether it is a seal: it has no records.
+    pub fn is_seal(&self) -> bool {
+        self.record_count == 0
+    }
+
     /// Its records, in order.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
         (0..self.record_count)
@@ -174,7 +186,7 @@ impl Frame<'_> {
     /// Every rule beside magic, version and checksum.
     fn is_sound(&self) -> bool {
         let header = &self.header;
-        if self.record_count == 0 || self.record_count > FRAME_RECORDS_MAX {
+        if self.record_count > FRAME_RECORDS_MAX {
             return false;
         }
         if header.payload_blocks as usize > FRAME_BLOCKS_MAX || header.durable_to > header.block {
@@ -189,7 +201,7 @@ impl Frame<'_> {
         if unused.into_iter().any(|range| self.block[range].iter().any(|&byte| byte != 0)) {
             return false;
         }
-        self.records_are_sound()
+        if self.is_seal() { header.seals() } else { self.records_are_sound() }
     }
 
     fn records_are_sound(&self) -> bool {
@@ -406,6 +418,39 @@ mod tests {
         assert_eq!(frame.payload_checksum(6), None);
     }
 
+    fn seal() -> [u8; BLOCK_BYTES] {
+        let mut block = [0xff; BLOCK_BYTES];
+        Header { lowest_lsn: 0, durable_to: 0x11_2233, ..header(0) }.encode(&[], &[], &mut block);
+        block
+    }
+
+    #[test]
+    fn a_seal_comes_back_and_says_nothing_else() {
+        let whole = seal();
+        let frame = Frame::decode(&whole).unwrap();
+        assert!(frame.is_seal());
+        assert_eq!(frame.records().count(), 0);
+        assert_eq!((frame.header.block, frame.header.durable_to), (0x11_2233, 0x11_2233));
+        assert!(!Frame::decode(&encoded()).unwrap().is_seal());
+        let refused: [(usize, &[u8]); 6] = [
+            (PAYLOAD_AT, &[1]),
+            (LOWEST_AT, &[1]),
+            (DURABLE_AT, &[0x32]),
+            (DURABLE_AT, &[0x34]),
+            (COUNT_AT, &[1]),
+            (RECORDS_AT, &[1]),
+        ];
+        for (at, bytes) in refused {
+            let mut block = whole;
+            block[at..at + bytes.len()].copy_from_slice(bytes);
+            assert_eq!(Frame::decode(&sealed(block)).unwrap_err(), FrameError::Field, "byte {at}");
+        }
+        let mut first = whole;
+        first[BLOCK_AT..BLOCK_AT + 4].fill(0);
+        first[DURABLE_AT..DURABLE_AT + 4].fill(0);
+        assert_eq!(Frame::decode(&sealed(first)).unwrap_err(), FrameError::Field, "there is nothing before it");
+    }
+
     #[test]
     fn the_fullest_frame_comes_back() {
         let records: Vec<Record> = (0..31).map(|index| data(40 + index, 16 * index as u16, 16 * 4096)).collect();
@@ -422,7 +467,7 @@ mod tests {
         let block = encoded();
         assert_eq!(
             &block[..24],
-            b"BSLF\x01\x00\x03\x00\x08\x07\x06\x05\x04\x03\x02\x01\x33\x22\x11\x00\x06\x00\x00\x00"
+            b"BSLF\x02\x00\x03\x00\x08\x07\x06\x05\x04\x03\x02\x01\x33\x22\x11\x00\x06\x00\x00\x00"
         );
         assert_eq!(&block[24..40], b"\x28\0\0\0\0\0\0\0\0\0\x10\0\x66\x55\0\0");
         assert_eq!(&block[40..52], b"\xaa\x99\x88\x77\x22\x11\x00\xff\xee\xdd\xcc\xbb");
@@ -471,15 +516,15 @@ mod tests {
             assert_eq!(Frame::decode(&sealed(block)).unwrap_err(), FrameError::Field, "byte {at}");
         }
         let mut block = whole;
-        block[VERSION_AT] = 2;
-        assert_eq!(Frame::decode(&sealed(block)).unwrap_err(), FrameError::Version(2));
+        block[VERSION_AT] = 1;
+        assert_eq!(Frame::decode(&sealed(block)).unwrap_err(), FrameError::Version(1));
     }
 
     #[test]
     fn any_bytes_at_all_decode_or_are_refused() {
         for seed in 0..3000 {
             let mut rng = Rng::new(seed);
-            let mut block = encoded();
+            let mut block = if seed % 4 == 0 { seal() } else { encoded() };
             for _ in 0..1 + rng.below(12) {
                 let at = if rng.one_in(2) { rng.below(64 + 192) } else { rng.below(BLOCK_BYTES as u64) };
                 block[at as usize] = rng.bits() as u8;

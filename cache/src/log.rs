@@ -7,6 +7,8 @@
 //!
 //! Guarantees: what is durable is a prefix of what was committed, in order of [`Position`].
 
+mod heads;
+mod seal;
 mod spares;
 
 use std::cell::{Cell, RefCell};
@@ -19,14 +21,18 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 
-use crate::block::{CHUNK_BLOCKS, CHUNK_BYTES, Head, Piece};
+use crate::block::{CHUNK_BLOCKS, CHUNK_BYTES, Piece};
 use crate::disk::Stable;
 use crate::extent::{BLOCK_BYTES, Place, SegmentId};
 use crate::frame::{FRAME_BLOCKS_MAX, FRAME_RECORDS_MAX, Header, PAYLOAD_MAX, Record, RecordKind};
 use crate::signal::Signal;
 use crate::table::Volume;
 use crate::world::{LocalFuture, Time, World};
+use heads::Heads;
+use seal::{Left, Tail};
 use spares::Spare;
+
+pub use seal::SEAL_PAUSE;
 
 /// How far a core's log is; later records have the same or a higher one. Means nothing on another core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,7 +119,7 @@ pub struct LogCounters {
     pub records: u64,
     /// Payload bytes committed.
     pub payload_bytes: u64,
-    /// Frames written.
+    /// Frames written, seals among them.
     pub frames: u64,
     /// Bytes written, headers and padding included.
     pub written_bytes: u64,
@@ -153,6 +159,8 @@ struct LogInner {
     appended: Signal,
     /// Rung when a flush may be due.
     flush_due: Signal,
+    /// Rung when no frame is on its way any more.
+    all_durable: Signal,
     poisoned: Cell<bool>,
     reserved: Cell<bool>,
     counters: Cell<LogCounters>,
@@ -161,6 +169,8 @@ struct LogInner {
 #[derive(Default)]
 struct State {
     segment: Option<Segment>,
+    /// Older ones that have no seal yet.
+    left: Vec<Left>,
     /// Segments to go on with: at most one of each urgency.
     spares: Vec<Spare>,
     /// A segment is being asked for.
@@ -168,7 +178,7 @@ struct State {
     /// The last answer was that there is none.
     is_spent: bool,
     /// The chunks that the open frame and the next one write to, in order.
-    heads: VecDeque<(u32, Head)>,
+    heads: Heads,
     open: Option<OpenFrame>,
     /// Frames that are closed and not yet durable, in order, without gaps.
     frames: VecDeque<ClosedFrame>,
@@ -183,6 +193,8 @@ struct State {
     flush_waiters: Vec<(Position, oneshot::Sender<Result<(), Poisoned>>)>,
     segment_waiters: Vec<(Urgency, oneshot::Sender<Result<(), Refused>>)>,
     write_waiters: Vec<oneshot::Sender<()>>,
+    /// Those who wait until nothing is written any more in segments older than theirs.
+    settled_waiters: Vec<(SegmentId, oneshot::Sender<Result<(), Poisoned>>)>,
 }
 
 /// The segment being written.
@@ -195,6 +207,7 @@ struct Segment {
     previous: u32,
     /// Frames before this block are durable.
     durable_to: u32,
+    tail: Tail,
     /// The spare was asked for ahead of need.
     asked_ahead: bool,
 }
@@ -251,12 +264,14 @@ impl Log {
             state: RefCell::default(),
             appended: Signal::default(),
             flush_due: Signal::default(),
+            all_durable: Signal::default(),
             poisoned: Cell::new(false),
             reserved: Cell::new(false),
             counters: Cell::default(),
         });
         world.spawn(Box::pin(write_turns(Rc::downgrade(&inner))));
         world.spawn(Box::pin(flush_groups(Rc::downgrade(&inner))));
+        world.spawn(Box::pin(seal::seal_pauses(Rc::downgrade(&inner))));
         Log { inner }
     }
 
@@ -279,7 +294,7 @@ impl Log {
     pub fn fits(&self, bytes: usize) -> usize {
         let state = self.inner.state.borrow();
         let Some(segment) = &state.segment else { return bytes };
-        let left = self.inner.segment_blocks().saturating_sub(segment.next_block + 1) as usize * BLOCK_BYTES;
+        let left = self.inner.frame_blocks().saturating_sub(segment.next_block + 1) as usize * BLOCK_BYTES;
         if left == 0 { bytes } else { bytes.min(left) }
     }
 
@@ -364,6 +379,12 @@ impl Log {
         Some((segment.grant.id, block))
     }
 
+    /// Waits until nothing is written any more in segments older than `segment`, whose frames are durable: a seal of
+    /// theirs may still be under way. Only then may their slots be given to others.
+    pub async fn settled_before(&self, segment: SegmentId) -> Result<(), Poisoned> {
+        self.inner.settled_before(segment).await
+    }
+
     /// Whether a write or a flush failed.
     pub fn is_poisoned(&self) -> bool {
         self.inner.poisoned.get()
@@ -422,7 +443,7 @@ impl LogInner {
         }
         let needed = blocks + u32::from(state.open.is_none());
         let end = state.segment.as_ref().map_or(u32::MAX, |segment| segment.next_block + needed);
-        if end > self.segment_blocks() {
+        if end > self.frame_blocks() {
             self.switch_segment(state, urgency)?;
             return self.make_room(state, blocks, urgency);
         }
@@ -441,14 +462,14 @@ impl LogInner {
     }
 
     /// Goes on in a spare segment.
-    fn switch_segment(&self, state: &mut State, urgency: Urgency) -> Result<(), Lack> {
+    fn switch_segment(self: &Rc<Self>, state: &mut State, urgency: Urgency) -> Result<(), Lack> {
         // An older one is given up with this, which it cannot be while zeros are on their way to it.
         let first_zeroing = state.spares.iter().filter(|spare| spare.zeroing).map(|spare| spare.grant.id).min();
         let is_held = |spare: &Spare| first_zeroing.is_some_and(|first| first <= spare.grant.id);
         let usable = |spare: &Spare| spare.serves(urgency) && spare.made && !is_held(spare);
         let usable = state.spares.iter().enumerate().filter(|(_, spare)| usable(spare));
         let (index, _) = usable.min_by_key(|(_, spare)| spare.grant.id).ok_or(Lack::Segment)?;
-        self.close_frame(state);
+        self.leave_segment(state)?;
         let spare = state.spares.swap_remove(index);
         // Whoever folds the log up to this segment gives up all that were opened before it.
         state.spares.retain(|other| other.grant.id > spare.grant.id);
@@ -460,8 +481,10 @@ impl LogInner {
             next_block: 0,
             previous: 0,
             durable_to: 0,
+            tail: Tail::Nothing,
             asked_ahead: false,
         });
+        self.seal_left(state);
         self.count(|counters| counters.segments += 1);
         Ok(())
     }
@@ -471,14 +494,14 @@ impl LogInner {
         let segment = state.segment.as_ref().expect("a segment was chosen before its chunks");
         let first = segment.next_block / CHUNK_BLOCKS as u32;
         loop {
-            let next = state.heads.back().map_or(first, |(index, _)| index + 1);
+            let next = state.heads.next().unwrap_or(first);
             if next * CHUNK_BLOCKS as u32 >= end {
                 return Ok(());
             }
             let blank = self.volume.cache().allocate().ok_or(Lack::Memory)?;
             let head = blank.head();
             self.volume.cache().adopt_head(self.volume.key(segment.grant.id, next), head.chunk());
-            state.heads.push_back((next, head));
+            state.heads.push(next, head);
         }
     }
 
@@ -489,11 +512,8 @@ impl LogInner {
         };
         let committed = open.blocks;
         open.checksums.truncate(committed);
-        let first_head = heads.front().map_or(0, |(index, _)| *index);
         for (count, data) in payload.chunks(BLOCK_BYTES).enumerate() {
-            let block = segment.next_block + count as u32;
-            let (_, head) = &mut heads[(block / CHUNK_BLOCKS as u32 - first_head) as usize];
-            let index = block as usize % CHUNK_BLOCKS;
+            let (head, index) = heads.at(segment.next_block + count as u32);
             let checksum = match data.first_chunk::<BLOCK_BYTES>() {
                 Some(whole) if payload.len() >= STREAM_BYTES_MIN => head.stream(index, whole),
                 _ => head.write(index, data),
@@ -533,7 +553,7 @@ impl LogInner {
         });
         open.blocks += reservation.blocks as usize;
         let end = segment.next_block + reservation.blocks;
-        publish(heads, segment.next_block, end);
+        heads.publish(segment.next_block, end);
         segment.next_block = end;
         state.unwritten += reservation.blocks as usize * BLOCK_BYTES;
         state.last = reservation.position;
@@ -565,21 +585,19 @@ impl LogInner {
         };
         let mut block = [0; BLOCK_BYTES];
         segment.previous = header.encode(&open.records, &open.checksums, &mut block);
-        let (_, head) = state.heads.front_mut().expect("the header's chunk is the first head");
-        head.write_header(open.header_block as usize % CHUNK_BLOCKS, &block);
+        segment.tail = Tail::Frame;
+        let (head, index) = state.heads.at(open.header_block);
+        head.write_header(index, &block);
         state.frames.push_back(ClosedFrame {
             segment: segment.grant.id,
             slot: segment.grant.slot,
             header_block: open.header_block,
             end_block: segment.next_block,
-            pieces: pieces(&mut state.heads, open.header_block, segment.next_block),
+            pieces: state.heads.pieces(open.header_block, segment.next_block),
             stage: Stage::Closed,
         });
         state.closed += 1;
-        // Chunks that are full are the cache's from now on (and the write's).
-        while state.heads.front().is_some_and(|(index, _)| (index + 1) * CHUNK_BLOCKS as u32 <= segment.next_block) {
-            state.heads.pop_front();
-        }
+        state.heads.let_go(segment.next_block);
     }
 
     /// Sends every closed frame on its way. The end of a turn.
@@ -619,10 +637,7 @@ impl LogInner {
         frame.stage = if stable == Stable::Now { Stage::Durable } else { Stage::Written };
         let bytes = (frame.end_block - frame.header_block) as usize * BLOCK_BYTES;
         state.unwritten -= bytes;
-        self.count(|counters| {
-            counters.frames += 1;
-            counters.written_bytes += bytes as u64;
-        });
+        self.count_frame(bytes);
         for waiter in state.write_waiters.drain(..) {
             // A waiter that went away needs no room.
             let _ = waiter.send(());
@@ -632,7 +647,7 @@ impl LogInner {
     }
 
     /// Moves the durable position over the frames that are, and answers who waited for it.
-    fn advance(&self, state: &mut State) {
+    fn advance(self: &Rc<Self>, state: &mut State) {
         while state.frames.front().is_some_and(|frame| frame.stage == Stage::Durable) {
             let frame = state.frames.pop_front().expect("it was just seen");
             state.durable.0 += 1;
@@ -642,6 +657,11 @@ impl LogInner {
         }
         if self.poisoned.get() {
             return;
+        }
+        self.seal_left(state);
+        self.answer_settled(state);
+        if state.frames.is_empty() {
+            self.all_durable.ring();
         }
         let durable = state.durable;
         for (_, waiter) in state.flush_waiters.extract_if(.., |(position, _)| *position <= durable) {
@@ -696,6 +716,9 @@ impl LogInner {
         for waiter in state.write_waiters.drain(..) {
             let _ = waiter.send(());
         }
+        for (_, waiter) in state.settled_waiters.drain(..) {
+            let _ = waiter.send(Err(Poisoned));
+        }
     }
 
     /// Waits for the end of some write.
@@ -708,6 +731,18 @@ impl LogInner {
 
     fn segment_blocks(&self) -> u32 {
         (self.config.segment_bytes / BLOCK_BYTES as u64) as u32
+    }
+
+    /// Blocks that frames with records may have: the last one is kept for a seal.
+    fn frame_blocks(&self) -> u32 {
+        self.segment_blocks() - 1
+    }
+
+    fn count_frame(&self, bytes: usize) {
+        self.count(|counters| {
+            counters.frames += 1;
+            counters.written_bytes += bytes as u64;
+        });
     }
 
     fn count(&self, change: impl FnOnce(&mut LogCounters)) {
@@ -742,28 +777,6 @@ async fn flush_groups(log: Weak<LogInner>) {
             log.flush(slots, reached).await;
         }
     }
-}
-
-/// The parts of `[from, to)` in each chunk of the heads: chunk, first block within it, blocks.
-fn parts(heads: &mut VecDeque<(u32, Head)>, from: u32, to: u32) -> impl Iterator<Item = (&mut Head, usize, usize)> {
-    heads.iter_mut().filter_map(move |(index, head)| {
-        let start = *index * CHUNK_BLOCKS as u32;
-        let first = from.max(start);
-        let end = to.min(start + CHUNK_BLOCKS as u32);
-        (first < end).then(|| (head, (first - start) as usize, (end - first) as usize))
-    })
-}
-
-/// Lets everyone see the blocks `[from, to)`.
-fn publish(heads: &mut VecDeque<(u32, Head)>, from: u32, to: u32) {
-    parts(heads, from, to).for_each(|(head, first, count)| head.publish(first, count));
-}
-
-/// The blocks `[from, to)` as they are written to disk.
-fn pieces(heads: &mut VecDeque<(u32, Head)>, from: u32, to: u32) -> Vec<Piece> {
-    parts(heads, from, to)
-        .map(|(head, first, count)| Piece::new(head.chunk().clone(), first * BLOCK_BYTES, count * BLOCK_BYTES))
-        .collect()
 }
 
 /// From this length on a payload is copied past the processor's caches.

@@ -2,8 +2,9 @@
 //!
 //! Callers: recovery (through the core's disk), verify and dump (through files, without a ring).
 //! A frame counts when its header is sound, names this segment and block, follows the header before
-//! it (also where the replay begins in the middle), and every payload block matches its checksum. The first that does not is the end: a torn
-//! tail, unless a later frame says that it was durable; then it is corruption.
+//! it (also where the replay begins in the middle), and every payload block matches its checksum. The first that does
+//! not is the end: a torn tail, unless another frame says that it was durable; then it is corruption. Of the last frame
+//! its seal says so, a frame without records, written when the log was quiet for a moment.
 
 use std::fs::File;
 use std::io;
@@ -306,11 +307,12 @@ async fn whole_frame<S: Source>(
     Ok(Some((ReplayedFrame { header, records: frame.records().collect() }, frame.checksum)))
 }
 
-/// Whether a frame behind `end` says that `end` was durable before it.
+/// Whether a frame says that `end` was durable before it. One that is not in its place says so too: its write went
+/// elsewhere, perhaps over the very frame that it tells of.
 async fn is_missed<S: Source>(window: &mut Window<S>, scope: ReplayScope, end: u32) -> io::Result<bool> {
-    for block in end.saturating_add(1)..window.blocks {
+    for block in end..window.blocks {
         let bytes = window.block(block).await?;
-        if frame_here(bytes, scope, block).is_some_and(|frame| frame.header.durable_to > end) {
+        if own_frame(bytes, scope).is_some_and(|frame| frame.header.durable_to > end) {
             return Ok(true);
         }
     }
@@ -319,10 +321,14 @@ async fn is_missed<S: Source>(window: &mut Window<S>, scope: ReplayScope, end: u
 
 /// The frame header in a block, if it is one of this segment and belongs there.
 fn frame_here<'a>(bytes: &'a [u8; BLOCK_BYTES], scope: ReplayScope, block: u32) -> Option<Frame<'a>> {
+    own_frame(bytes, scope).filter(|frame| frame.header.block == block)
+}
+
+/// The frame header in a block, if it is one of this segment.
+fn own_frame(bytes: &[u8; BLOCK_BYTES], scope: ReplayScope) -> Option<Frame<'_>> {
     let frame = Frame::decode(bytes).ok()?;
-    let header = &frame.header;
-    let here = header.segment == scope.segment && header.block == block && header.filesystem == scope.filesystem;
-    here.then_some(frame)
+    let is_own = frame.header.segment == scope.segment && frame.header.filesystem == scope.filesystem;
+    is_own.then_some(frame)
 }
 
 #[cfg(test)]

@@ -271,7 +271,7 @@ async fn write_real_log(folder: &Path) -> (u32, usize) {
         }
     };
     let written = join_all((0..16).map(writer)).await;
-    assert_eq!(log.durable(), log.position());
+    assert!(log.durable() >= log.position());
     // A directory of its own: nothing of this comes from the log's memory.
     let cold = volume();
     let mut records = 0;

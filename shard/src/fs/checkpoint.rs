@@ -11,7 +11,7 @@ use crate::ledger::command::{Done, Fold, Job, ReplayFrom};
 use crate::live::Captured;
 use crate::status::Status;
 use cache::extent::{Extent, Place};
-use cache::log::Position;
+use cache::log::{Poisoned, Position};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
@@ -56,9 +56,12 @@ pub(super) async fn fold_all(fs: &Rc<Fs>) -> Result<(), Status> {
 
 async fn fold(fs: &Rc<Fs>, files: &[FileId], position: Position, from: Option<ReplayFrom>) -> Result<(), Status> {
     let captured = capture(fs, files);
-    // All of the log before the point, also what belongs to files that are gone: no write may still
-    // be under way in a segment whose slot is given to another one.
+    // All of the log before the point, also what belongs to files that are gone, and the seals of segments that
+    // were left: no write may still be under way in a segment whose slot is given to another one.
     fs.flush_all(newest(&captured, (fs.core, position.0))).await?;
+    if let Some(from) = from {
+        fs.log.settled_before(from.segment).await.map_err(|Poisoned| fs.fail())?;
+    }
     let mut batch = Vec::new();
     let mut extents = 0;
     for (id, Captured { lsn, cut, extents: found, attr, .. }) in captured {

@@ -88,6 +88,12 @@ impl Ledger {
         self.guard(|ledger| ledger.keeper.checkpoint())
     }
 
+    /// Says in the journal that its last record was durable, unless something says so. Called when nothing was asked of
+    /// the ledger for [`cache::log::SEAL_PAUSE`].
+    pub fn seal(&mut self) -> Result<(), Poisoned> {
+        self.guard(|ledger| ledger.keeper.seal())
+    }
+
     /// Takes note of a checkpoint that is through, and gives its memory back. Answers whether one is on its way.
     /// Called where there is nothing else to do.
     pub fn looks_at_checkpoint(&mut self) -> bool {

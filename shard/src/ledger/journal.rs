@@ -3,7 +3,8 @@
 //! Callers: the keeper (appends), the start (reads), fuzzing. Two files take turns: records of epoch e are in
 //! file e modulo 2, from its first block on without gaps; a checkpoint begins the next epoch. A record
 //! is written with one write that is durable when it returns, and the next one begins only then: so
-//! whatever lies behind a record that does not check was never acknowledged, or there is damage.
+//! whatever lies behind a record that does not check was never acknowledged, or there is damage. That the last one was
+//! durable says a seal, which is a record without changes; it follows when the ledger has been idle for a moment.
 //! docs/format.md has every byte.
 
 use super::media::{ALIGNMENT, Aligned, Media, Witness};
@@ -105,6 +106,10 @@ pub(super) struct Journal {
     place: Place,
     at_block: u32,
     blocks: u32,
+    /// The running epoch has a record that is no seal.
+    has_changes: bool,
+    /// No record follows the last one that has changes.
+    is_open: bool,
     buffer: Aligned,
 }
 
@@ -136,6 +141,8 @@ impl Journal {
             place: from.place,
             at_block: 0,
             blocks: u32::try_from(bytes / ALIGNMENT as u64).unwrap_or(u32::MAX),
+            has_changes: false,
+            is_open: false,
             buffer: Aligned::default(),
         })
     }
@@ -151,12 +158,18 @@ impl Journal {
         self.at_block > self.blocks / 2
     }
 
-    /// Whether the running epoch has a record.
-    pub(super) fn has_records(&self) -> bool {
-        self.at_block > 0
+    /// Whether the running epoch has a record with changes.
+    pub(super) fn has_changes(&self) -> bool {
+        self.has_changes
     }
 
-    /// Appends a record, durably. `root` is the epoch of the newest durable root.
+    /// Whether nothing says of the last record that it was durable: neither one behind it nor the root of this epoch,
+    /// `root` being that of the newest durable one.
+    pub(super) fn wants_seal(&self, root: u64) -> bool {
+        self.is_open && (self.has_changes || root < self.epoch)
+    }
+
+    /// Appends a record, durably; one without changes is a seal. `root` is the epoch of the newest durable root.
     pub(super) fn append(&mut self, redo: &Redo, root: u64) -> io::Result<()> {
         let head = Head {
             filesystem: self.filesystem,
@@ -173,6 +186,8 @@ impl Journal {
         let file = &self.files[file_of(self.epoch)];
         file.write(u64::from(self.at_block) * ALIGNMENT as u64, record)?;
         self.at_block = grown;
+        self.is_open = redo.changes() > 0;
+        self.has_changes |= self.is_open;
         self.place = Place { sequence: self.place.sequence + 1, previous: checksum };
         Ok(())
     }
@@ -182,6 +197,7 @@ impl Journal {
     pub(super) fn turn(&mut self) -> io::Result<From> {
         self.epoch += 1;
         self.at_block = 0;
+        self.has_changes = false;
         let file = &self.files[file_of(self.epoch)];
         let bytes = u64::from(self.blocks) * ALIGNMENT as u64;
         if file.bytes()? > bytes {
@@ -220,11 +236,15 @@ impl Contents {
         Ok(records)
     }
 
-    /// Nothing may lie behind the end, and nothing may tell of a newer root.
+    /// Nothing may lie behind the end, and nothing may tell of a newer root. What is not in its place tells so too: its
+    /// write went elsewhere.
     fn rule_out(&self, from: From, end: Place) -> Result<(), Damage> {
-        for (file, bytes) in self.0.iter().enumerate() {
-            for block in 0..bytes.len() / ALIGNMENT {
-                let Some(Record { head, .. }) = self.record(from.filesystem, file, block) else { continue };
+        for bytes in &self.0 {
+            for at in (0..bytes.len()).step_by(ALIGNMENT) {
+                let Some(head) = decode(&bytes[at..]).map(|record| record.head) else { continue };
+                if head.filesystem != from.filesystem {
+                    continue;
+                }
                 if head.root > from.epoch {
                     return Err(Damage::RootLost { epoch: head.root });
                 }

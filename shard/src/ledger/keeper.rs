@@ -160,13 +160,25 @@ impl Keeper {
 
     /// Commits what `redo` lists. Durable when it returns.
     pub(super) fn commit(&mut self) -> Result<(), Fault> {
-        if self.fault.as_ref().is_some_and(|fault| fault.load(Ordering::Relaxed)) {
-            return Err(Fault::Injected);
-        }
+        self.meet_fault()?;
         self.journal.append(&self.redo, self.root_epoch)?;
         self.number += 1;
         self.seen.clear();
         Ok(())
+    }
+
+    /// Says in the journal that its last record was durable, where nothing says so yet. No batch is running.
+    pub(super) fn seal(&mut self) -> Result<(), Fault> {
+        if !self.journal.wants_seal(self.root_epoch) {
+            return Ok(());
+        }
+        self.meet_fault()?;
+        Ok(self.journal.append(&Redo::default(), self.root_epoch)?)
+    }
+
+    fn meet_fault(&self) -> Result<(), Fault> {
+        let is_set = self.fault.as_ref().is_some_and(|fault| fault.load(Ordering::Relaxed));
+        if is_set { Err(Fault::Injected) } else { Ok(()) }
     }
 
     /// Number of the newest commit.
@@ -191,7 +203,7 @@ impl Keeper {
     /// Begins a checkpoint, if there is anything that the last one does not have, and none runs.
     pub(super) fn checkpoint(&mut self) -> Result<(), Fault> {
         self.poll()?;
-        if self.flight.is_none() && self.journal.has_records() {
+        if self.flight.is_none() && self.journal.has_changes() {
             self.begin()?;
         }
         Ok(())
@@ -205,7 +217,7 @@ impl Keeper {
 
     /// Whether something is committed that no checkpoint has or is about to have.
     pub(super) fn is_behind(&self) -> bool {
-        self.journal.has_records()
+        self.journal.has_changes()
     }
 
     /// Takes note of a checkpoint that is through, and gives back what is not needed any more.

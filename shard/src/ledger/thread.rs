@@ -1,11 +1,12 @@
 //! The ledger's thread: drains the lanes of all cores, one transaction per round.
 //!
 //! Caller: the daemon. While one transaction is written the next batch gathers; that is all there is
-//! to group commit. A checkpoint follows each second in which there was anything, sooner where there is nothing else
+//! to group commit. When there is nothing more the journal is sealed; a checkpoint follows each second in which there was anything, sooner where there is nothing else
 //! to do, and the end. Cores stop before their ledger does.
 
 use super::apply::Ledger;
 use super::port::Hub;
+use cache::log::SEAL_PAUSE;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -63,6 +64,10 @@ fn run(mut ledger: Ledger, hub: &Hub) -> Ledger {
             ledger.settle().ok();
             return ledger;
         }
+        if worked_last.elapsed() >= SEAL_PAUSE {
+            // As with a checkpoint.
+            ledger.seal().ok();
+        }
         let has_something_to_do = ledger.looks_at_checkpoint() || ledger.is_behind();
         hub.sleep(has_something_to_do.then_some(IDLE));
     }
@@ -73,4 +78,4 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// And so long where there is not: until its checkpoint is through, a row is looked up in two places.
 const IDLE_INTERVAL: Duration = Duration::from_millis(250);
 /// The ledger is idle when nothing was asked of it for so long. So often it then looks whether a checkpoint is through.
-const IDLE: Duration = Duration::from_millis(20);
+const IDLE: Duration = SEAL_PAUSE;

@@ -25,6 +25,7 @@ use crate::net::handle::{HandleKey, Target};
 use crate::net::mailbox::Mailbox;
 use crate::policy::{Export, Exports, ExportsCell, FilesystemId};
 use cache::block::Arena;
+use cache::log::SEAL_PAUSE;
 use cache::sim::{Effect, Rng, SimDisk, SimMachine, SimWorld};
 use cache::table::Directory;
 use cache::world::{Time, World};
@@ -287,9 +288,16 @@ async fn touch(world: SimWorld, shared: Arc<Shared>, store: Store) {
 /// The ledger's thread.
 async fn pump(world: SimWorld, hub: Arc<Hub>, mut ledger: Ledger, watcher: Rc<RefCell<Option<Watcher>>>) {
     let (mut turn, mut pause) = (0, PAUSE_MIN);
+    let mut worked_last = world.monotonic();
     loop {
         turn += 1;
         let worked = hub.pump(&mut ledger, turn);
+        if worked {
+            worked_last = world.monotonic();
+        } else if world.monotonic() - worked_last >= SEAL_PAUSE {
+            // As with a checkpoint.
+            ledger.seal().ok();
+        }
         if turn % CHECKPOINT_TURNS == 0 {
             // A failure is for ever: whoever asks next is told.
             ledger.checkpoint().ok();

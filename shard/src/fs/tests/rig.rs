@@ -14,6 +14,7 @@ use crate::ledger::port::Hub;
 use crate::ledger::power::Power;
 use crate::ledger::store::{LedgerOptions, RootDirectory, Store};
 use crate::status::Status;
+use cache::log::SEAL_PAUSE;
 use cache::sim::{Rng, SimDisk, SimWorld};
 use cache::table::{BlockCache, Directory};
 use cache::world::{LocalFuture, Time, World};
@@ -240,9 +241,15 @@ async fn pump(
 ) {
     let mut turn = 0;
     let mut pause = Duration::from_micros(50);
+    let mut worked_last = world.monotonic();
     while running.get() {
         turn += 1;
         let worked = hub.pump(&mut ledger.borrow_mut(), turn);
+        if worked {
+            worked_last = world.monotonic();
+        } else if world.monotonic() - worked_last >= SEAL_PAUSE {
+            ledger.borrow_mut().seal().ok();
+        }
         if turn % 8 == 0 {
             ledger.borrow_mut().checkpoint().ok();
         }

@@ -8,11 +8,15 @@ use crate::ledger::command::CreateHow;
 use crate::ledger::journal::{Contents, Damage, FILES, From, Head, decode, encode};
 use crate::ledger::keeper::DATA_FILE;
 use crate::ledger::media::{Step, Witness};
+use crate::ledger::port::Hub;
 use crate::ledger::root;
 use crate::ledger::store::{LedgerOptions, OpenError, Store};
+use crate::ledger::thread::LedgerThread;
+use cache::log::SEAL_PAUSE;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A ledger that was killed with some records in its journal: its folder, and the names it has.
@@ -48,6 +52,119 @@ fn flip(file: &Path, byte: usize) {
 
 fn plain() -> LedgerOptions {
     LedgerOptions { witness: None, ..options() }
+}
+
+/// All damage of one place: of every byte a bit, of every sector all bytes.
+fn damages(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    let bits = (0..bytes.len()).map(|byte| (byte, byte + 1, 1 << (byte % 8)));
+    let sectors =
+        (0..bytes.len()).step_by(512).flat_map(|sector| [(sector, sector + 512, 0), (sector, sector + 512, 0x5a)]);
+    bits.chain(sectors).map(|(from, to, flip)| {
+        let mut damaged = bytes.to_vec();
+        damaged[from..to].iter_mut().for_each(|byte| *byte = if flip == 0 { 0 } else { *byte ^ flip });
+        (from, damaged)
+    })
+}
+
+/// A ledger that was idle for a moment before it was killed.
+#[test]
+fn no_damage_of_a_sealed_journal_is_its_end() {
+    let mut rig = Rig::new();
+    let root = rig.root();
+    rig.ledger.settle().unwrap();
+    for name in ["a", "b", "c"] {
+        rig.file(root, name, 0o644);
+    }
+    rig.ledger.seal().unwrap();
+    rig.ledger.seal().unwrap();
+    let (ledger, dir) = rig.into_ledger();
+    drop(ledger);
+    let path = dir.path().join("ledger");
+    let (from, file) = beginning(&path);
+    let whole = std::fs::read(&file).unwrap()[..6 * 4096].to_vec();
+    let contents = Contents([whole.clone(), whole.clone()]);
+    let is_seal: Vec<bool> = contents.records(from).unwrap().iter().map(|record| record.head.changes == 0).collect();
+    assert_eq!(is_seal, [false, false, false, true], "one seal, behind the last record");
+    for (byte, damaged) in damages(&whole[..4 * 4096]) {
+        if damaged == whole[..4 * 4096] {
+            continue;
+        }
+        let bytes = [&damaged, &whole[4 * 4096..]].concat();
+        let contents = Contents([bytes.clone(), bytes]);
+        match (byte / 4096, contents.records(from)) {
+            (3, records) => assert_eq!(records.unwrap().len(), 3, "byte {byte}: nothing was in it"),
+            (record, records) => {
+                let broken = Damage::Broken { sequence: from.place.sequence + record as u64 };
+                assert_eq!(records.unwrap_err(), broken, "byte {byte}");
+            }
+        }
+    }
+    let mut rig = Rig::reopen(dir);
+    assert_eq!(names(&mut rig), ["a", "b", "c"]);
+    rig.file(root, "d", 0o644);
+    assert_eq!(names(&mut rig.crash()), ["a", "b", "c", "d"]);
+}
+
+/// Counts seals as they are written.
+fn seals() -> (Arc<AtomicU64>, Witness) {
+    let seals = Arc::new(AtomicU64::new(0));
+    let count = seals.clone();
+    let witness = Witness::new(move |step| {
+        if let Step::Write(write) = step
+            && decode(write.bytes).is_some_and(|record| record.head.changes == 0)
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    (seals, witness)
+}
+
+#[test]
+fn the_ledgers_thread_seals_its_journal_when_nothing_is_asked_of_it() {
+    let (seals, witness) = seals();
+    let mut rig = Rig::seen_by(witness);
+    let root = rig.root();
+    let job = rig.job_of(Cred::root(), None, create(root, "a", CreateHow::Guarded, 0o644));
+    let (mut ledger, _dir) = rig.into_ledger();
+    ledger.settle().unwrap();
+    let hub = Hub::new(1);
+    let port = hub.port(0, Box::new(|| ()));
+    let thread = LedgerThread::spawn(ledger, hub.clone()).unwrap();
+    port.submit(job).map(drop).unwrap();
+    let begun = Instant::now();
+    while seals.load(Ordering::Relaxed) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was never sealed");
+        std::thread::sleep(SEAL_PAUSE / 4);
+    }
+    assert!(begun.elapsed() >= SEAL_PAUSE);
+    thread.stop().expect("it did not panic");
+    assert_eq!(seals.load(Ordering::Relaxed), 1);
+}
+
+/// Of what is before its epoch the root tells; until it is durable the seal is in the epoch that the checkpoint has begun.
+#[test]
+fn a_seal_is_written_only_where_nothing_else_says_what_was_durable() {
+    let (seals, witness) = seals();
+    let mut rig = Rig::seen_by(witness);
+    let root = rig.root();
+    let seal = |rig: &mut Rig| {
+        rig.ledger.seal().unwrap();
+        seals.swap(0, Ordering::Relaxed)
+    };
+    rig.ledger.settle().unwrap();
+    assert_eq!(seal(&mut rig), 0, "all of it is in the root");
+    rig.file(root, "a", 0o644);
+    assert_eq!((seal(&mut rig), seal(&mut rig)), (1, 0), "a seal never follows a seal");
+    rig.ledger.settle().unwrap();
+    assert_eq!(seal(&mut rig), 0);
+    rig.file(root, "b", 0o644);
+    rig.ledger.checkpoint().unwrap();
+    assert_eq!(seal(&mut rig), 1, "the checkpoint is on its way");
+    assert!(!rig.ledger.is_behind(), "a seal is nothing that a checkpoint is made for");
+    rig.ledger.settle().unwrap();
+    rig.file(root, "c", 0o644);
+    assert_eq!((seal(&mut rig), seal(&mut rig)), (1, 0));
 }
 
 #[test]
@@ -94,7 +211,7 @@ fn a_record_that_checks_is_applied_only_where_it_belongs() {
     let sequence = from.place.sequence + 2;
     assert_eq!(records(|_| ()), Ok(3));
     assert_eq!(records(|head| head.filesystem ^= 1), Ok(2), "another filesystem's is none");
-    assert_eq!(records(|head| head.block += 1), Ok(2), "nor is one that was written elsewhere");
+    assert_eq!(records(|head| head.block += 1), Err(Damage::Broken { sequence }), "its write went elsewhere");
     assert_eq!(records(|head| head.epoch -= 1), Ok(2), "an earlier turn has left it");
     assert_eq!(records(|head| head.epoch += 2), Err(Damage::Broken { sequence }));
     assert_eq!(records(|head| head.place.previous ^= 1), Err(Damage::Broken { sequence }));

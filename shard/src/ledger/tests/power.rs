@@ -79,6 +79,9 @@ fn a_start_that_is_cut_off_is_as_if_it_had_not_begun() {
             let Some(mut ledger) = machine.start(&mut rng) else { continue };
             for _ in 0..60 {
                 machine.batch(&mut ledger, &mut rng);
+                if rng.one_in(8) {
+                    machine.done(&mut ledger, Ledger::seal);
+                }
             }
             drop(ledger);
             machine.cut(&mut rng);
@@ -151,11 +154,12 @@ impl Machine {
         self.power.cut(&self.dir.path().join("ledger"), rng).unwrap();
     }
 
-    /// A random batch or checkpoint. Answers whether the power is still there.
+    /// A random batch, checkpoint or seal. Answers whether the power is still there.
     fn step(&self, ledger: &mut Ledger, rng: &mut Rng) -> bool {
         match rng.below(12) {
             0 => self.done(ledger, Ledger::checkpoint),
             1 => self.done(ledger, Ledger::settle),
+            2 | 3 => self.done(ledger, Ledger::seal),
             _ => self.batch(ledger, rng),
         }
     }

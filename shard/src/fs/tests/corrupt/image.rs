@@ -8,7 +8,9 @@ use crate::fs::write::Stability;
 use crate::inode::{FileId, Kind, ROOT_ID};
 use crate::ledger::command::{CreateHow, Name, SetAttr, Verb};
 use crate::ledger::power::Power;
+use cache::log::SEAL_PAUSE;
 use cache::sim::{Rng, SimDisk, SimWorld};
+use cache::world::World;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -36,7 +38,7 @@ pub(super) type Files = BTreeMap<String, (Vec<u8>, u64)>;
 pub(super) enum Ended {
     /// In order: everything is folded.
     Stopped,
-    /// It was killed: a start replays the log.
+    /// It was killed when it had been idle for a moment: a start replays the log.
     Killed,
 }
 
@@ -50,6 +52,7 @@ impl Image {
         let earlier = rig.disk.kill(&SimWorld::new(1), 1);
         let earlier_ledger = ledger_files(&rig);
         rig.world.run_until(maker.second(&rig, ended));
+        rig.world.run_until(rig.world.sleep(2 * SEAL_PAUSE));
         let disk = rig.disk.kill(&SimWorld::new(2), 2);
         Image { disk, earlier, ledger: ledger_files(&rig), earlier_ledger, files: maker.contents }
     }

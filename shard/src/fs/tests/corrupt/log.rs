@@ -17,22 +17,13 @@ struct Subject {
     oracle: Oracle,
     /// Files by the blocks (slot, number) that they need.
     files: BTreeMap<(u32, u64), BTreeSet<Ino>>,
-    /// Where the last frame of each slot begins.
-    last_frames: BTreeMap<u32, u64>,
 }
 
 impl Subject {
     fn new(place: &'static str, ended: Ended) -> Subject {
         let image = Image::make(ended);
         let (oracle, files) = (Oracle::of(&image), files_by_block(&image));
-        let is_frame = |&(slot, block): &(u32, u64)| image.disk.peek(slot, block).1.starts_with(b"BSLF");
-        let last_frames = image.disk.written().into_iter().filter(is_frame).collect();
-        Subject { place, image, oracle, files, last_frames }
-    }
-
-    /// Whether a start cannot tell this damage from a write that was cut off: later frames say what was durable.
-    fn is_at_the_end(&self, blocks: &[(u32, u64)]) -> bool {
-        blocks.iter().any(|(slot, block)| self.last_frames.get(slot).is_some_and(|last| block >= last))
+        Subject { place, image, oracle, files }
     }
 
     /// Whether only files that need these blocks met errors.
@@ -111,10 +102,7 @@ fn corrupt(subject: &Subject, when: When, seed: u64, tally: &mut Tally) {
             if subject.place == FOLDED {
                 assert!(subject.spares_others(&blocks, &judged), "seed {seed}: {kind:?} of {blocks:?} spread");
             }
-            match outcome(&judged) {
-                Outcome::Wrong if is_replayed && subject.is_at_the_end(&blocks) => Outcome::CutOff,
-                outcome => outcome,
-            }
+            outcome(&judged)
         }
     };
     assert!(outcome != Outcome::Refused || is_replayed, "seed {seed}: not opened");

@@ -7,6 +7,7 @@
 //! `BASALT_CORRUPTIONS=n` makes n of each kind of place, `BASALT_CORRUPTION_FIRST=n` begins at another seed.
 
 mod image;
+mod journal;
 mod ledger;
 mod log;
 mod oracle;
@@ -60,9 +61,6 @@ enum Outcome {
     Refused,
     /// The process ended: LMDB follows what its pages say.
     Ended,
-    /// The last frame of a log that is replayed was taken for a write that was cut off: what it held
-    /// alone is as it was before.
-    CutOff,
     /// Some answer was neither right nor an error.
     Wrong,
 }
