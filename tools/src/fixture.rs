@@ -108,6 +108,7 @@ impl Fixture {
         // Takes effect: the ledger shows through there. What was removed needs nothing.
         let moved = Record { kind: RecordKind::Move, aux: 50, ..data(2, 62, 0, 8192) };
         second.frame(&[truncate, moved, data(9, 63, 0, 100)]);
+        second.frame(&[]);
         fixture.slot(1, &second);
         fixture
     }
@@ -362,7 +363,7 @@ impl Segment {
         Segment { id, bytes: Vec::new(), previous: 0 }
     }
 
-    /// Appends a frame; each record's payload has the record's number in all of its bytes.
+    /// Appends a frame, without records a seal; each record's payload has the record's number in all of its bytes.
     pub(crate) fn frame(&mut self, records: &[Record]) {
         let block = (self.bytes.len() / BLOCK_BYTES) as u32;
         let mut payload = Vec::new();
@@ -378,7 +379,7 @@ impl Segment {
             segment: SegmentId(self.id),
             block,
             payload_blocks: checksums.len() as u32,
-            lowest_lsn: records.iter().map(|record| record.lsn).min().unwrap(),
+            lowest_lsn: records.iter().map(|record| record.lsn).min().unwrap_or(0),
             durable_to: block,
             core: 0,
             previous: self.previous,

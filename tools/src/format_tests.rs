@@ -565,7 +565,7 @@ fn frames_and_records_are_as_described() {
     sums.resize(FRAME_BLOCKS_MAX * 4, 0);
     let fields = [
         ("magic", b"BSLF".to_vec()),
-        ("version", le!(1_u16)),
+        ("version", le!(2_u16)),
         ("record_count", le!(1_u16)),
         ("segment", le!(1_u64)),
         ("block", le!(50_u32)),

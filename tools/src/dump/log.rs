@@ -5,7 +5,7 @@
 
 use crate::{Failure, text};
 use cache::extent::{BLOCK_BYTES, SegmentId};
-use cache::frame::{Frame, FrameError, RecordKind};
+use cache::frame::{Frame, FrameError, Header, RecordKind};
 use shard::fs::filesystem::LOG_DIRECTORY;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -134,17 +134,15 @@ fn show(args: &Args, at: u32, frame: &Frame<'_>, out: &mut impl Write) -> io::Re
     if header.block != at {
         write!(out, "(header of block {}) ", header.block)?;
     }
-    writeln!(
-        out,
-        "core {} payload {} lowest lsn {} durable to {} previous {:08x} checksum {:08x} filesystem {:016x}",
-        header.core,
-        header.payload_blocks,
-        header.lowest_lsn,
-        header.durable_to,
-        header.previous,
-        frame.checksum,
-        header.filesystem
-    )?;
+    write!(out, "core {} ", header.core)?;
+    if frame.is_seal() {
+        write!(out, "seal ")?;
+    } else {
+        let Header { payload_blocks, lowest_lsn, durable_to, .. } = header;
+        write!(out, "payload {payload_blocks} lowest lsn {lowest_lsn} durable to {durable_to} ")?;
+    }
+    let (previous, filesystem) = (header.previous, header.filesystem);
+    writeln!(out, "previous {previous:08x} checksum {:08x} filesystem {filesystem:016x}", frame.checksum)?;
     for record in records.iter().filter(|_| !args.frames) {
         write!(out, "    lsn {} inode {}.{} ", record.lsn, record.ino, record.generation)?;
         match record.kind {

@@ -11,6 +11,7 @@ mod moves;
 mod namespace;
 mod power;
 mod rig;
+mod seal;
 mod space;
 mod threads;
 

@@ -1,4 +1,4 @@
-//! The header block of a log frame, with records and checksums. What is decoded at all is written again in the same
+//! The header block of a log frame, with records and checksums, or of a seal, without. What is decoded at all is written again in the same
 //! bytes, and its records lie within the frame.
 //!
 //! Input: a byte that says whether the checksum is put right, then the block from its start; the rest is zero.
@@ -13,7 +13,7 @@ pub(super) const FRAME: Target = Target {
     about: "log frames: header, records, checksums",
     input_max: 1 + BLOCK_BYTES,
     working_bytes: 0,
-    words: &[b"BSLF\x01\0", b"\x01\0\0\0", b"\x02\0\0\0", b"\x03\0\0\0"],
+    words: &[b"BSLF\x02\0", b"\x01\0\0\0", b"\x02\0\0\0", b"\x03\0\0\0"],
     seeds,
     run,
 };
@@ -29,7 +29,9 @@ fn run(input: &[u8]) {
     let Ok(frame) = Frame::decode(&block) else { return };
     let records: Vec<Record> = frame.records().collect();
     let payload_blocks = frame.header.payload_blocks;
-    assert!(!records.is_empty() && records.len() <= FRAME_RECORDS_MAX && payload_blocks as usize <= FRAME_BLOCKS_MAX);
+    assert!(records.len() <= FRAME_RECORDS_MAX && payload_blocks as usize <= FRAME_BLOCKS_MAX);
+    assert_eq!(frame.is_seal(), records.is_empty());
+    assert!(!frame.is_seal() || payload_blocks == 0 && frame.header.durable_to == frame.header.block);
     let checksums: Vec<u32> = (0..).map_while(|index| frame.payload_checksum(index)).collect();
     assert_eq!(checksums.len(), payload_blocks as usize);
     for record in &records {
@@ -83,5 +85,8 @@ fn seeds() -> Vec<Vec<u8>> {
     header.encode(&[record, truncate, moved], &[1, 2, 3], &mut block);
     let mut small = [0; BLOCK_BYTES];
     Header { payload_blocks: 0, lowest_lsn: 41, ..header }.encode(&[truncate], &[], &mut small);
-    vec![[&[0], &block[..]].concat(), [&[1], &block[..2100]].concat(), [&[1], &small[..128]].concat()]
+    let mut seal = [0; BLOCK_BYTES];
+    Header { payload_blocks: 0, lowest_lsn: 0, durable_to: header.block, ..header }.encode(&[], &[], &mut seal);
+    let seal = [&[1], &seal[..64]].concat();
+    vec![[&[0], &block[..]].concat(), [&[1], &block[..2100]].concat(), [&[1], &small[..128]].concat(), seal]
 }

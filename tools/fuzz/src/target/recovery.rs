@@ -1,7 +1,7 @@
 //! What a start takes up from the ledger's journal, whose files somebody has damaged or whose newest root is lost:
 //! records that were written, in order, and never fewer than are whole; or it is refused. Without damage it is all.
 //!
-//! Input: a script. Each step is a kind and four numbers of one byte; it writes a record, begins an epoch, makes a root
+//! Input: a script. Each step is a kind and four numbers of one byte; it writes a record or a seal, begins an epoch, makes a root
 //! durable, kills in the middle of a record and starts again, or changes, zeroes or copies what is there. The last byte
 //! says which root a start finds.
 
@@ -72,7 +72,8 @@ impl Ledger {
 
     fn step(&mut self, [kind, a, b, c, d]: [u8; 5]) {
         match kind % 12 {
-            0..=3 => self.append(usize::from(a) * 48, b),
+            3 if d % 2 == 1 => self.append(None),
+            0..=3 => self.append(Some((usize::from(a) * 48, b))),
             4 if self.root_next.is_none() => {
                 self.epoch += 1;
                 self.at_block = 0;
@@ -93,11 +94,13 @@ impl Ledger {
         From { filesystem: FILESYSTEM, epoch: self.epoch, place: self.place }
     }
 
-    /// Writes a record, if there is room.
-    fn append(&mut self, value_bytes: usize, fill: u8) {
+    /// Writes a record, or without rows a seal, if there is room.
+    fn append(&mut self, rows: Option<(usize, u8)>) {
         self.redo.clear();
-        self.redo.put(Table::Names, b"key", &VALUE[..value_bytes]);
-        self.redo.put(Table::Meta, b"head", &[fill]);
+        if let Some((value_bytes, fill)) = rows {
+            self.redo.put(Table::Names, b"key", &VALUE[..value_bytes]);
+            self.redo.put(Table::Meta, b"head", &[fill]);
+        }
         let bytes = blocks_of(self.redo.as_bytes().len()) as usize * BLOCK_BYTES;
         let start = self.at_block * BLOCK_BYTES;
         if start + bytes > FILE_BYTES {
@@ -228,11 +231,13 @@ const VALUE: [u8; 255 * 48] = [7; 255 * 48];
 fn seeds() -> Vec<Vec<u8>> {
     let (record, long, turn, root) = ([0, 1, 2, 0, 0], [0, 200, 3, 0, 0], [4, 0, 0, 0, 1], [5, 0, 0, 0, 1]);
     let (kill, flip, lost) = ([6, 1, 0, 0, 1], [7, 16, 100, 0, 0], [5, 0, 0, 0, 0]);
-    let scripts: [&[[u8; 5]]; 6] = [
+    let seal = [3, 0, 0, 0, 1];
+    let scripts: [&[[u8; 5]]; 7] = [
         &[record, long, record, turn],
         &[record, turn, record, root, record, long, turn, record, root],
         &[record, long, kill, record, record, turn, record],
         &[record, record, record, flip, turn],
+        &[record, turn, seal, flip],
         &[record, turn, record, root, record, lost],
         &[record, [10, 0, 0, 1, 2], [11, 3, 1, 1, 0], [8, 0, 0, 0, 1], [9, 0, 0, 0, 1]],
     ];

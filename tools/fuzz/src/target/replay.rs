@@ -1,7 +1,7 @@
 //! Replay of a segment that somebody has damaged. Whatever happened to it: only frames that were written come back,
 //! in order and without a gap, and never more than the log said.
 //!
-//! Input: a script. Each step is a kind and four numbers of one byte; it writes a frame, or changes, copies, cuts or
+//! Input: a script. Each step is a kind and four numbers of one byte; it writes a frame or a seal, or changes, copies, cuts or
 //! zeroes what is there, or lets an earlier tenant of the slot shine through.
 
 use super::Target;
@@ -34,8 +34,8 @@ struct Segment {
     image: Vec<u8>,
     next_block: usize,
     previous: u32,
-    /// The headers that were written, by block, with the LSN of their record.
-    written: Vec<(Header, u64)>,
+    /// The headers that were written, by block, with the LSN of their record; a seal has none.
+    written: Vec<(Header, Option<u64>)>,
 }
 
 fn run(input: &[u8]) {
@@ -55,7 +55,7 @@ fn run(input: &[u8]) {
     for (header, lsns) in &seen {
         assert_eq!(header.block, next_block, "a frame out of its order");
         next_block += 1 + header.payload_blocks;
-        let is_written = segment.written.iter().any(|(written, lsn)| written == header && lsns == &[*lsn]);
+        let is_written = segment.written.iter().any(|(written, lsn)| written == header && lsns == lsn.as_slice());
         assert!(is_written, "a frame that nobody wrote: {header:?}");
     }
     assert!(next_block as usize <= BLOCKS);
@@ -71,6 +71,7 @@ impl Segment {
         let at = (usize::from(a) << 8 | usize::from(b)) * 3 % IMAGE_BYTES;
         let block = usize::from(a) % BLOCKS;
         match kind % 8 {
+            2 if d % 2 == 1 => self.seal(),
             0..=2 => self.frame(usize::from(a) % 6, u32::from(b), SCOPE.segment, SCOPE.filesystem, c),
             3 => self.image[at] ^= c | 1,
             4 => self.image[block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES].fill(d),
@@ -89,6 +90,29 @@ impl Segment {
                 (self.next_block, self.previous) = (next, previous);
             }
         }
+    }
+
+    /// Says that all before was durable.
+    fn seal(&mut self) {
+        let block = self.next_block;
+        if block == 0 || block >= BLOCKS {
+            return;
+        }
+        let header = Header {
+            segment: SCOPE.segment,
+            block: block as u32,
+            payload_blocks: 0,
+            lowest_lsn: 0,
+            durable_to: block as u32,
+            core: 0,
+            previous: self.previous,
+            filesystem: SCOPE.filesystem,
+        };
+        let mut bytes = [0; BLOCK_BYTES];
+        self.previous = header.encode(&[], &[], &mut bytes);
+        self.image[block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES].copy_from_slice(&bytes);
+        self.next_block += 1;
+        self.written.push((header, None));
     }
 
     /// Writes a frame of one record where the segment ends.
@@ -130,7 +154,7 @@ impl Segment {
         self.image[start..start + BLOCK_BYTES].copy_from_slice(&bytes);
         self.next_block += 1 + payload_blocks;
         if (segment, filesystem) == (SCOPE.segment, SCOPE.filesystem) {
-            self.written.push((header, lsn));
+            self.written.push((header, Some(lsn)));
         }
     }
 }
@@ -156,6 +180,8 @@ fn seeds() -> Vec<Vec<u8>> {
     vec![
         with(&[]),
         with(&[[3, 10, 0, 1, 0]]),
+        with(&[[2, 0, 0, 0, 1], [3, 64, 0, 1, 0]]),
+        with(&[[2, 0, 0, 0, 1], [0, 1, 9, 4, 0], [5, 12, 0, 3, 0]]),
         with(&[[4, 4, 0, 0, 0]]),
         with(&[[5, 0, 0, 20, 0], [7, 30, 2, 0, 5], [6, 0, 9, 3, 0]]),
     ]
