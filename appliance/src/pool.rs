@@ -2,7 +2,7 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `format` | `basalt pool 4`: refuses a daemon that does not know the layout |
+//! | `format` | `basalt pool 5`: refuses a daemon that does not know the layout |
 //! | `lock` | locked (flock) by the daemon that runs |
 //! | `secret` | 16 random bytes, mode 0600: the key of the file handles' MACs |
 //! | `<share>/ledger/`, `<share>/log/` | a filesystem, named by its share's path; see [`directory_name`] |
@@ -29,7 +29,7 @@ pub(crate) struct Pool {
 /// Bytes of the secret.
 const SECRET_BYTES: usize = 16;
 /// The only layout so far.
-const FORMAT: &[u8] = b"basalt pool 4\n";
+const FORMAT: &[u8] = b"basalt pool 5\n";
 /// Where shares in memory lie.
 const MEMORY_ROOT: &str = "/dev/shm";
 

@@ -130,8 +130,8 @@ fn the_pool_and_its_names_are_described() {
     let rows = table("appliance/src/pool.rs: the pool", 0);
     let names: Vec<&str> = rows.iter().map(|row| row[0]).collect();
     assert_eq!(names[..3], ["format", "lock", "secret"]);
-    assert!(rows[0][1].contains(&format!("the {} bytes `basalt pool 4`", FORMAT.len())));
-    assert_eq!(FORMAT, b"basalt pool 4\n");
+    assert!(rows[0][1].contains(&format!("the {} bytes `basalt pool 5`", FORMAT.len())));
+    assert_eq!(FORMAT, b"basalt pool 5\n");
     assert!(rows[2][1].starts_with(&format!("{SECRET_BYTES} random bytes, mode 0600")));
     let rows = table("appliance/src/pool.rs: the pool", 1);
     let directories = [shard::fs::filesystem::LEDGER_DIRECTORY, shard::fs::filesystem::LOG_DIRECTORY];

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What the file `format` of a pool holds.
-pub(crate) const FORMAT: &[u8] = b"basalt pool 4\n";
+pub(crate) const FORMAT: &[u8] = b"basalt pool 5\n";
 /// Bytes of the file `secret`.
 pub(crate) const SECRET_BYTES: usize = 16;
 

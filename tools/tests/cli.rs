@@ -24,7 +24,7 @@ fn stderr(output: &Output) -> String {
 
 fn pool() -> tempfile::TempDir {
     let pool = tempfile::tempdir().unwrap();
-    fs::write(pool.path().join("format"), "basalt pool 4\n").unwrap();
+    fs::write(pool.path().join("format"), "basalt pool 5\n").unwrap();
     fs::write(pool.path().join("secret"), [7; 16]).unwrap();
     fs::write(pool.path().join("lock"), "").unwrap();
     pool
