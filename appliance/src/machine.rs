@@ -1,4 +1,4 @@
-//! What the machine offers, for values that are `auto`: processors, memory, port.
+//! What the machine offers: processors and their sleep, memory, port, io_uring, open files.
 
 use crate::config::{Auto, Config, CoreList, MEMORY_BYTES_MIN, MIB, Sleep, SocketArg};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -50,20 +50,17 @@ fn usable_cores() -> io::Result<CoreList> {
     list.trim().parse().map_err(io::Error::other)
 }
 
-/// Of each processor the attribute that limits its sleep, as the configuration wants it and the machine permits.
-pub(crate) fn sleep_limits(config: &Config, processors: &[usize]) -> Vec<Option<File>> {
+/// Of each processor the attribute that limits its sleep, or none at all, as the configuration wants it and the machine
+/// permits.
+pub(crate) fn sleep_limits(config: &Config, processors: &[usize]) -> Vec<File> {
     if config.server.sleep == Sleep::AnyTime {
         return Vec::new();
     }
-    let opened: io::Result<Vec<_>> = processors.iter().map(|&processor| sleep_limit(processor)).collect();
-    match opened {
-        Ok(limits) => limits.into_iter().map(Some).collect(),
-        Err(error) => {
-            let hint = "processors sleep between calls, which makes each slower: see server.sleep in the configuration";
-            tracing::info!(%error, "{hint}");
-            Vec::new()
-        }
-    }
+    let opened: io::Result<Vec<File>> = processors.iter().map(|&processor| sleep_limit(processor)).collect();
+    opened.unwrap_or_else(|error| {
+        tracing::info!(%error, "processors sleep between calls, which makes each slower: see server.sleep");
+        Vec::new()
+    })
 }
 
 fn sleep_limit(processor: usize) -> io::Result<File> {

@@ -613,9 +613,8 @@ impl LogInner {
             frame.stage = Stage::Writing;
             let position = Position(first + index as u64);
             let stable = if position <= state.wanted { Stable::Now } else { Stable::Later };
-            let offset = u64::from(frame.header_block) * BLOCK_BYTES as u64;
             let pieces = std::mem::take(&mut frame.pieces);
-            let write = self.volume.disk().write(frame.slot, offset, pieces, stable);
+            let write = self.volume.disk().write(frame.slot, offset(frame.header_block), pieces, stable);
             let log = self.clone();
             self.world.spawn(Box::pin(async move {
                 let result = write.await;
@@ -777,6 +776,11 @@ async fn flush_groups(log: Weak<LogInner>) {
             log.flush(slots, reached).await;
         }
     }
+}
+
+/// Where a block begins in its slot.
+fn offset(block: u32) -> u64 {
+    u64::from(block) * BLOCK_BYTES as u64
 }
 
 /// From this length on a payload is copied past the processor's caches.

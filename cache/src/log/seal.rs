@@ -6,7 +6,7 @@
 //! while a seal is written is durable after it. Who gives up segments waits for their seals
 //! ([`super::Log::settled_before`]).
 
-use super::{ClosedFrame, Lack, LogInner, Poisoned, Position, Stage, State};
+use super::{ClosedFrame, Lack, LogInner, Poisoned, Position, Stage, State, offset};
 use crate::block::{Blank, Piece};
 use crate::disk::Stable;
 use crate::extent::{BLOCK_BYTES, SegmentId};
@@ -195,10 +195,6 @@ pub(super) async fn seal_pauses(log: Weak<LogInner>) {
             }
         }
     }
-}
-
-fn offset(block: u32) -> u64 {
-    u64::from(block) * BLOCK_BYTES as u64
 }
 
 /// How long nothing has come when the last frame is sealed.

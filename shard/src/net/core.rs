@@ -172,7 +172,7 @@ impl Core {
             turning: Cell::new(false),
             seconds: Cell::new(1),
             is_short: Cell::new(false),
-            sleep: SleepLimit::default(),
+            sleep: SleepLimit::new(None),
             wide_windows: Cell::new(0),
             roster: RefCell::default(),
             stop: RefCell::new(None),

@@ -34,9 +34,9 @@ pub const CORES_MAX: usize = 1024;
 pub struct Config {
     /// The processors to serve on, one core each.
     pub processors: Vec<usize>,
-    /// For each of them the sysfs attribute `pm_qos_resume_latency_us`, open for writing, where its core is to keep it awake while
-    /// calls come; a processor without one sleeps as the kernel decides.
-    pub sleep_limits: Vec<Option<File>>,
+    /// For each of them the sysfs attribute `pm_qos_resume_latency_us`, open for writing, with which its core keeps it
+    /// awake while calls come. Without these the processors sleep as the kernel decides.
+    pub sleep_limits: Vec<File>,
     /// Bytes of the block cache, all cores together.
     pub cache_bytes: usize,
     /// What is served; each was opened for as many cores as there are processors here.
@@ -101,7 +101,7 @@ impl Server {
                 // CORES_MAX fits.
                 index: index as u16,
                 processor,
-                sleep_limit: sleep_limits.next().flatten(),
+                sleep_limit: sleep_limits.next(),
                 mailboxes: mailboxes.clone(),
                 limits: config.limits,
                 exports: config.exports.clone(),

@@ -12,7 +12,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 /// The limit of one processor's sleep. Dropped, the kernel decides again.
-#[derive(Default)]
 pub(crate) struct SleepLimit {
     /// `None` where it is not ours to set, or was refused.
     file: RefCell<Option<File>>,

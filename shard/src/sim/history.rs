@@ -111,9 +111,7 @@ impl Plan {
             points_one_in: 1 + rng.below(4),
         }
     }
-}
 
-impl Plan {
     /// Not everyone may do everything: the clients mount the share first.
     fn has_policy(&self) -> bool {
         self.setup.policy != Policy::PLAIN
@@ -211,10 +209,8 @@ async fn work(mut client: Client, number: u8, board: Rc<Board>, plan: Plan, mut 
         if rng.one_in(6) {
             client.rest(Duration::from_micros(rng.below(plan.pause_us_max))).await;
         }
-        let op = match plan.has_policy() && rng.one_in(8) {
-            true => mount(&board, &mut rng),
-            false => known.choose(&board, &mut rng),
-        };
+        let mounts = plan.has_policy() && rng.one_in(8);
+        let op = if mounts { mount(&board, &mut rng) } else { known.choose(&board, &mut rng) };
         let reply = client.ask(op.clone()).await;
         known.learn(&board, &op, &reply);
     }

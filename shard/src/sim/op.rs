@@ -19,109 +19,34 @@ pub(crate) struct User {
 /// A name, as short as the histories use them.
 pub(crate) type Text = Rc<str>;
 
-/// What is asked: of NFSv3, and at last of MOUNT.
+/// What is asked: of NFSv3, and at last of MOUNT. `Mount` and `Unmount` are of the share, or of the directory with this
+/// name in its root, whose handle is known to the judge alone.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
     Null,
-    Getattr {
-        object: FileHandleBuf,
-    },
-    Setattr {
-        object: FileHandleBuf,
-        sattr: Sattr3,
-        guard: Option<Nfstime3>,
-    },
-    Lookup {
-        dir: FileHandleBuf,
-        name: Text,
-    },
-    Access {
-        object: FileHandleBuf,
-        mask: u32,
-    },
-    Readlink {
-        object: FileHandleBuf,
-    },
-    Read {
-        file: FileHandleBuf,
-        offset: u64,
-        count: u32,
-    },
-    Write {
-        file: FileHandleBuf,
-        offset: u64,
-        data: Rc<[u8]>,
-        stable: StableHow,
-    },
-    Create {
-        dir: FileHandleBuf,
-        name: Text,
-        how: Createhow3,
-    },
-    Mkdir {
-        dir: FileHandleBuf,
-        name: Text,
-        sattr: Sattr3,
-    },
-    Symlink {
-        dir: FileHandleBuf,
-        name: Text,
-        target: Text,
-    },
-    Mknod {
-        dir: FileHandleBuf,
-        name: Text,
-        what: Mknoddata3,
-    },
-    Remove {
-        dir: FileHandleBuf,
-        name: Text,
-    },
-    Rmdir {
-        dir: FileHandleBuf,
-        name: Text,
-    },
-    Rename {
-        from: FileHandleBuf,
-        from_name: Text,
-        to: FileHandleBuf,
-        to_name: Text,
-    },
-    Link {
-        file: FileHandleBuf,
-        dir: FileHandleBuf,
-        name: Text,
-    },
-    Readdir {
-        dir: FileHandleBuf,
-        cookie: u64,
-        count: u32,
-    },
-    Readdirplus {
-        dir: FileHandleBuf,
-        cookie: u64,
-        count: u32,
-    },
-    Fsstat {
-        object: FileHandleBuf,
-    },
-    Fsinfo {
-        object: FileHandleBuf,
-    },
-    Pathconf {
-        object: FileHandleBuf,
-    },
-    Commit {
-        file: FileHandleBuf,
-    },
-    /// MOUNT: the share, or the directory with this name in its root, whose handle is known to the judge alone.
-    Mount {
-        root: FileHandleBuf,
-        name: Option<Text>,
-    },
-    Unmount {
-        name: Option<Text>,
-    },
+    Getattr { object: FileHandleBuf },
+    Setattr { object: FileHandleBuf, sattr: Sattr3, guard: Option<Nfstime3> },
+    Lookup { dir: FileHandleBuf, name: Text },
+    Access { object: FileHandleBuf, mask: u32 },
+    Readlink { object: FileHandleBuf },
+    Read { file: FileHandleBuf, offset: u64, count: u32 },
+    Write { file: FileHandleBuf, offset: u64, data: Rc<[u8]>, stable: StableHow },
+    Create { dir: FileHandleBuf, name: Text, how: Createhow3 },
+    Mkdir { dir: FileHandleBuf, name: Text, sattr: Sattr3 },
+    Symlink { dir: FileHandleBuf, name: Text, target: Text },
+    Mknod { dir: FileHandleBuf, name: Text, what: Mknoddata3 },
+    Remove { dir: FileHandleBuf, name: Text },
+    Rmdir { dir: FileHandleBuf, name: Text },
+    Rename { from: FileHandleBuf, from_name: Text, to: FileHandleBuf, to_name: Text },
+    Link { file: FileHandleBuf, dir: FileHandleBuf, name: Text },
+    Readdir { dir: FileHandleBuf, cookie: u64, count: u32 },
+    Readdirplus { dir: FileHandleBuf, cookie: u64, count: u32 },
+    Fsstat { object: FileHandleBuf },
+    Fsinfo { object: FileHandleBuf },
+    Pathconf { object: FileHandleBuf },
+    Commit { file: FileHandleBuf },
+    Mount { root: FileHandleBuf, name: Option<Text> },
+    Unmount { name: Option<Text> },
     Exports,
     Mounts,
 }
