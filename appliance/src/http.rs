@@ -34,7 +34,7 @@ pub(crate) struct Page {
 /// Answers until the process ends. `page` gets the path without its query.
 pub(crate) fn serve(listener: &TcpListener, page: impl Fn(&str) -> Page) {
     // Where it stays as it is, a flood of requests takes more from the cores.
-    let _ = rustix::process::nice(NICE);
+    let _ = shard::system::step_back(NICE);
     let mut open = VecDeque::new();
     loop {
         let ready = wait(listener, &open);

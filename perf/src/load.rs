@@ -239,7 +239,7 @@ fn prepare(shared: &Shared, role: Role) -> Outcome<Connection> {
     }
     if role == Role::Background {
         // What is measured must not wait for this thread on the client's own core.
-        rustix::process::nice(NICE_MAX)?;
+        shard::system::step_back(NICE_MAX)?;
     }
     let stream = pipe::connect(shared.setting.server)?;
     let inbox = Inbox::new(stream.try_clone()?);

@@ -18,4 +18,6 @@ pub mod portmap;
 pub mod sim;
 pub mod stats;
 pub mod status;
+#[expect(unsafe_code, reason = "system calls that no crate wraps")]
+pub mod system;
 pub mod table;

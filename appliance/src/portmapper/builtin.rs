@@ -96,7 +96,7 @@ fn serve_connections(listener: &TcpListener, registry: &Arc<Registry>) {
 /// However much is asked, serving files goes first. The threads of connections are begun by one that has stepped back.
 fn step_back() {
     // Where it stays as it is, a flood of calls takes more from the cores.
-    let _ = rustix::process::nice(NICE);
+    let _ = shard::system::step_back(NICE);
 }
 
 /// One of [`CONNECTIONS_MAX`], given back when dropped.

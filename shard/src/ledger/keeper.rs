@@ -261,7 +261,7 @@ impl Keeper {
                 let thread = std::thread::Builder::new().name("checkpoint".to_owned());
                 let run = move || {
                     // Where it stays as it is, calls wait for it a little longer.
-                    let _ = rustix::process::nice(NICE);
+                    let _ = crate::system::step_back(NICE);
                     task.carry()?.sync()?.write()
                 };
                 Flight::Thread(thread.spawn(run)?)

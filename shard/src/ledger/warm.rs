@@ -36,7 +36,7 @@ fn fits_in(ledger_bytes: u64, available_bytes: u64) -> bool {
 /// Answers how many bytes were brought.
 fn warm(data: &File) -> io::Result<u64> {
     // Where it stays as it is, it takes more from the cores.
-    let _ = rustix::process::nice(NICE);
+    let _ = crate::system::step_back(NICE);
     let bytes = data.metadata()?.len();
     if !fits(bytes) {
         return Ok(0);

@@ -106,7 +106,7 @@ impl Acceptor {
     /// Accepts until it is told to stop. The listening sockets are closed when it returns.
     pub(crate) fn run(mut self) {
         // Where it stays as it is, a flood of connections takes more from the cores.
-        let _ = rustix::process::nice(NICE);
+        let _ = crate::system::step_back(NICE);
         while !self.stop.load(Ordering::Acquire) {
             let ready = self.wait();
             for index in ready {

@@ -17,6 +17,5 @@ pub mod reply;
 pub mod server;
 mod sleep;
 pub(crate) mod socket;
-#[expect(unsafe_code, reason = "an option of sockets that no crate wraps")]
 mod window;
 pub mod world;

@@ -37,7 +37,7 @@ impl Preparer {
 
 fn run(arenas: &[Arena], stop: &AtomicBool) {
     // Where it stays as it is, it takes more from the cores while they have much to do.
-    let _ = rustix::process::nice(NICE);
+    let _ = crate::system::step_back(NICE);
     arenas.iter().for_each(|arena| arena.wake_to_prepare(std::thread::current()));
     let mut worked = true;
     while !stop.load(Ordering::Acquire) {

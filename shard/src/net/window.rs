@@ -1,5 +1,4 @@
-//! How much of a stream the kernel takes before the server has read it: its receive window. The only file of
-//! the network with unsafe code: one `setsockopt` that no crate wraps.
+//! How much of a stream the kernel takes before the server has read it: its receive window.
 //!
 //! Callers: the reader of a connection ([`Window`]), the socket ([`widen`]). Linux finds the size of a window by itself from
 //! what is read in a round trip. Over a short way that is little: a client that streams large WRITEs is stopped and
@@ -8,6 +7,7 @@
 //! because what lies in windows is memory of the kernel that nobody else has.
 
 use super::core::Core;
+use crate::system::set_low_water;
 use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -51,20 +51,6 @@ impl Drop for Window {
 pub(super) fn widen(socket: RawFd) -> io::Result<()> {
     set_low_water(socket, WIDE_BYTES)?;
     set_low_water(socket, 1)
-}
-
-fn set_low_water(socket: RawFd, bytes: libc::c_int) -> io::Result<()> {
-    // SAFETY: the kernel reads as many bytes as the value has, which lives until the call is over.
-    let set = unsafe {
-        libc::setsockopt(
-            socket,
-            libc::SOL_SOCKET,
-            libc::SO_RCVLOWAT,
-            (&raw const bytes).cast(),
-            size_of_val(&bytes) as libc::socklen_t,
-        )
-    };
-    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A connection that has brought so many bytes gets a wide window.

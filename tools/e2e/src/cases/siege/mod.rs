@@ -3,13 +3,13 @@
 //! portmapper and the admin address. Meanwhile the server's memory stays within what its configuration says and a
 //! tenth, an honest client's median latency at most doubles, and afterwards every counter is back at zero.
 //!
-//! How latency is judged on a machine that does other things too: the adversaries' threads have the lowest priority,
-//! as if they ran on machines of their own, so that what is measured is what the server does to be fair. The honest
-//! client is measured just before and just after an attack, in its first second, and at its height, when the adversaries
-//! have all the connections that they want and nothing more can be sent, or after some seconds. Where an operation takes
-//! longer than it may, compared with the better window beside it, the attack is made again: it counts as slowed down only
-//! when it is so in each of [`PAIRS_MAX`] comparisons. What disturbs from outside comes and goes; what the server does
-//! stays.
+//! How latency is judged on a machine that does other things too: the adversaries' threads have the lowest priority and
+//! the longest slices, so that all others interrupt them at once, as if they ran on machines of their own: what is
+//! measured is what the server does to be fair. The honest client is measured just before and just after an attack, in its
+//! first second, and at its height, when the adversaries have all the connections that they want and nothing more can be
+//! sent, or after some seconds. Where an operation takes longer than it may, compared with the better window beside it,
+//! the attack is made again: it counts as slowed down only when it is so in each of [`PAIRS_MAX`] comparisons. What
+//! disturbs from outside comes and goes; what the server does stays.
 
 mod attacks;
 mod honest;
@@ -194,7 +194,7 @@ impl Siege<'_> {
             for (&(attack, number), high) in lanes.iter().zip(&high) {
                 let lane = Lane { number, end: &end, high };
                 threads.push(scope.spawn(move || {
-                    rustix::process::nice(ATTACKER_NICE).during("an adversary's priority")?;
+                    shard::system::step_back(ATTACKER_NICE).during("an adversary's priority")?;
                     (attack.run)(self.target, &lane).during(attack.name)
                 }));
             }
