@@ -651,6 +651,12 @@ impl Sending {
         self.gather
     }
 
+    /// What is not yet sent, where it is in one place: answers without data.
+    pub fn plain(&self) -> Option<&[u8]> {
+        let head = &self.gather.head;
+        self.gather.pieces.is_empty().then(|| &head[head.len() - self.remaining..])
+    }
+
     /// A copy of what is not yet sent, for a simulated socket.
     #[cfg(any(test, feature = "sim"))]
     pub fn copied(&self) -> Vec<u8> {

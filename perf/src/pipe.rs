@@ -41,6 +41,7 @@ pub(crate) struct Outbox {
     template: Vec<u8>,
     serial: u32,
     slot: usize,
+    piece_bytes: usize,
 }
 
 /// Where the xid and the procedure stand in a call, behind the record mark.
@@ -61,13 +62,27 @@ impl Outbox {
         w.encode(&header);
         // Servers may take a call with an xid they know for a retransmission: begin anywhere.
         let serial = getrandom::u32().map_err(|error| Failure::said(error.to_string()))?;
-        Ok(Self { stream, ready: Vec::with_capacity(RECEIVE_BYTES), template, serial, slot: 0 })
+        Ok(Self {
+            stream,
+            ready: Vec::with_capacity(RECEIVE_BYTES),
+            template,
+            serial,
+            slot: 0,
+            piece_bytes: usize::MAX,
+        })
     }
 
     /// The slot that the next calls belong to; replies give it back, see [`slot_of`].
     pub(crate) fn choose_slot(&mut self, slot: usize) {
         assert!(slot < SLOTS_MAX);
         self.slot = slot;
+    }
+
+    /// Sends long data in pieces. One send is one stay in the kernel, which other threads of the same core may have to
+    /// wait for.
+    pub(crate) fn send_in_pieces(&mut self, bytes: usize) {
+        assert!(bytes > 0);
+        self.piece_bytes = bytes;
     }
 
     /// Makes an NFSv3 call ready.
@@ -100,7 +115,11 @@ impl Outbox {
             return Ok(());
         }
         self.finish(start, data.len());
-        send_all(&mut self.stream, &mut [IoSlice::new(&self.ready), IoSlice::new(data)])?;
+        let (first, others) = data.split_at(data.len().min(self.piece_bytes));
+        send_all(&mut self.stream, &mut [IoSlice::new(&self.ready), IoSlice::new(first)])?;
+        for piece in others.chunks(self.piece_bytes) {
+            self.stream.write_all(piece)?;
+        }
         self.ready.clear();
         Ok(())
     }

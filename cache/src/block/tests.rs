@@ -232,3 +232,19 @@ fn the_kernel_gets_no_more_ranges_than_it_takes() {
     sending.advance(38 * CHUNK_BYTES);
     assert_eq!(sending.read_iovec_len(), 2);
 }
+
+#[test]
+fn what_is_in_one_place_is_given_as_it_is_and_what_is_left_of_it() {
+    let mut gather = Gather::new();
+    gather.head().extend_from_slice(b"answers");
+    let mut sending = gather.seal();
+    assert_eq!(sending.plain(), Some(&b"answers"[..]));
+    sending.advance(3);
+    assert_eq!(sending.plain(), Some(&b"wers"[..]));
+    sending.advance(4);
+    assert_eq!(sending.plain(), Some(&b""[..]));
+    let mut gather = sending.reuse();
+    gather.head().extend_from_slice(b"and");
+    gather.push(Piece::zeros(1));
+    assert_eq!(gather.seal().plain(), None);
+}

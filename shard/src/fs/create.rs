@@ -1,13 +1,16 @@
 //! CREATE: makes a regular file or finds one. RFC 1813 3.3.8.
 //!
 //! The ledger makes or finds it; a length other than that of the file is set here afterwards, by the
-//! log. A replay is answered without setting a length again once the file has changed since.
+//! log: once, however often the request came.
 
 use super::ask::{Asker, ask, new_name, refused_in};
 use super::column::Fs;
-use super::{Step, commit, setattr};
+use super::setattr::{self, Guard};
+use super::under_way::UnderWay;
+use super::{Step, commit};
 use crate::inode::FileId;
 use crate::ledger::command::{Answer, CreateHow, SetAttr, Verb};
+use crate::status::Status;
 use std::rc::Rc;
 
 /// Makes or finds `name` in `dir`.
@@ -16,37 +19,41 @@ pub fn create(fs: &Rc<Fs>, asker: &Asker, dir: FileId, name: &[u8], how: CreateH
         Ok(name) => name,
         Err(status) => return Step::Done(refused_in(fs, dir, status)),
     };
-    let made = ask(fs, asker, Verb::Create { dir, name, how, attr });
+    let verb = Verb::Create { dir, name, how, attr };
     match (attr.size, how) {
         (Some(size), CreateHow::Unchecked | CreateHow::Guarded) => {
-            Step::Later(Box::pin(resize(Rc::clone(fs), *asker, made, size)))
+            let under_way = UnderWay::begin(fs, asker.replay);
+            let made = ask(fs, asker, verb);
+            Step::Later(Box::pin(resize(Rc::clone(fs), *asker, made, size, under_way)))
         }
-        _ => made,
+        _ => ask(fs, asker, verb),
     }
 }
 
-async fn resize(fs: Rc<Fs>, asker: Asker, made: Step<Answer>, size: u64) -> Answer {
+async fn resize(fs: Rc<Fs>, asker: Asker, made: Step<Answer>, size: u64, under_way: UnderWay) -> Answer {
     let answer = made.wait().await;
     let Some(object) = answer.object.filter(|_| answer.status.is_ok()) else { return answer };
     if size == 0 && !answer.existed {
         return answer;
     }
-    if answer.replayed {
-        match fs.attr(object.id()) {
-            // Not changed since: a crash may even have taken an earlier change away.
-            Ok(now) if now.change <= object.change => {}
-            // The truncation may be under way, asked for by the same request on another connection.
-            Ok(now) => {
-                return match commit::settled(&fs, object.id()).await {
-                    Ok(()) => Answer { object: Some(now), ..answer },
-                    Err(status) => Answer { status: Err(status), ..answer },
-                };
-            }
-            Err(_) => return answer,
+    // A repetition sets the length only where that was not done, and the file has not changed since.
+    let (guard, under_way) = match answer.replayed {
+        true => {
+            under_way.others_end(&fs).await;
+            (Guard::Unchanged(object.change), None)
         }
-    }
-    match setattr::truncate(&fs, &asker.cred, object.id(), size, None).wait().await {
+        false => (Guard::None, Some(under_way)),
+    };
+    let set = setattr::truncate(&fs, &asker.cred, object.id(), size, guard).wait().await;
+    drop(under_way);
+    match set {
         Ok(done) => Answer { object: Some(done.after), ..answer },
+        Err(Status::NotSync) => match commit::settled(&fs, object.id()).await {
+            Ok(()) => Answer { object: fs.attr(object.id()).ok(), ..answer },
+            Err(status) => Answer { status: Err(status), ..answer },
+        },
+        // Made, and gone since.
+        Err(Status::Stale) if answer.replayed => answer,
         Err(status) => Answer { status: Err(status), ..answer },
     }
 }

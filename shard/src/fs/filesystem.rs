@@ -7,6 +7,7 @@
 
 use super::column::Seed;
 use super::recover::{self, RecoverError, Recovered};
+use super::under_way::Requests;
 use crate::ledger::apply::Ledger;
 use crate::ledger::keeper::Keeper;
 use crate::ledger::port::Hub;
@@ -260,6 +261,8 @@ pub struct Shared {
     pub free_segments: AtomicU64,
     /// Look-ups that are made before a core makes them.
     pub touches: Touches,
+    /// Requests that the ledger and then a log carry out.
+    pub under_way: Requests,
     verifier: AtomicU64,
     poisoned: AtomicBool,
     durable: Box<[AtomicU64]>,
@@ -289,6 +292,7 @@ impl Shared {
             live_bytes: AtomicU64::new(0),
             free_segments: AtomicU64::new(0),
             touches: Touches::new(options.cores),
+            under_way: Requests::default(),
             verifier: AtomicU64::new(verifier),
             poisoned: AtomicBool::new(false),
             durable: (0..options.cores).map(|_| AtomicU64::new(0)).collect(),

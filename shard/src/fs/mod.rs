@@ -37,6 +37,7 @@ pub mod statfs;
 pub mod symlink;
 #[cfg(test)]
 pub(crate) mod tests;
+mod under_way;
 pub mod write;
 
 pub use column::{Fs, Means, Seed};

@@ -5,6 +5,7 @@
 //! its record is durable. RFC 1813 3.3.2.
 
 use super::column::Fs;
+use super::under_way::UnderWay;
 use super::{Step, commit, write};
 use crate::cred::Cred;
 use crate::inode::{FileId, Inode, later};
@@ -26,6 +27,17 @@ pub struct SetattrDone {
     pub after: Inode,
 }
 
+/// What a file must be for its length to be set; [`Status::NotSync`] where it is not.
+#[derive(Clone, Copy, Debug)]
+pub enum Guard {
+    /// Whatever it is.
+    None,
+    /// Its ctime is this one: the guard of SETATTR.
+    Ctime(Time),
+    /// Nothing has happened to it since the change with this number. A crash may even have taken that one away.
+    Unchanged(u64),
+}
+
 /// Sets attributes. With `guard` only if the object's ctime is still that one.
 pub fn setattr(
     fs: &Rc<Fs>,
@@ -37,19 +49,15 @@ pub fn setattr(
 ) -> Step<Result<SetattrDone, Status>> {
     let rest = SetAttr { size: None, mtime: attr.mtime.filter(|_| !sets_mtime_anyway(&attr)), ..attr };
     match attr.size {
-        Some(size) if rest == SetAttr::default() => truncate(fs, cred, id, size, guard),
+        Some(size) if rest == SetAttr::default() => {
+            truncate(fs, cred, id, size, guard.map_or(Guard::None, Guard::Ctime))
+        }
         size => Step::Later(Box::pin(set(Rc::clone(fs), *cred, id, size, rest, guard, replay))),
     }
 }
 
 /// Sets the length of a regular file.
-pub fn truncate(
-    fs: &Rc<Fs>,
-    cred: &Cred,
-    id: FileId,
-    size: u64,
-    guard: Option<Time>,
-) -> Step<Result<SetattrDone, Status>> {
+pub fn truncate(fs: &Rc<Fs>, cred: &Cred, id: FileId, size: u64, guard: Guard) -> Step<Result<SetattrDone, Status>> {
     let want = Want { cred: *cred, id, size, guard };
     match append(fs, &want) {
         Err(Refusal::Status(status)) => Step::Done(Err(status)),
@@ -78,26 +86,33 @@ async fn set(
         write::may_write(&fs.attr(id)?, &cred)?;
         check_size(size)?;
     }
+    let under_way = UnderWay::begin(&fs, replay.filter(|_| size.is_some()));
     let Answer { before: Some(before), object: Some(after), replayed, .. } =
         tell(&fs, cred, Verb::Setattr { file: id, attr: rest, guard }, replay).await?
     else {
         return Err(Status::ServerFault);
     };
     let done = SetattrDone { before, after };
-    match size {
-        // A replay must not cut what was written since.
-        Some(size) if !(replayed && fs.attr(id)?.change != after.change) => {
-            let SetattrDone { after, .. } = truncate(&fs, &cred, id, size, None).wait().await?;
-            let Some(mtime) = rest.mtime else { return Ok(SetattrDone { after, ..done }) };
-            // The new length came with an mtime of its own; the client's is the one that counts.
-            let attr = SetAttr { mtime: Some(mtime), ..SetAttr::default() };
-            let answer = tell(&fs, cred, Verb::Setattr { file: id, attr, guard: None }, None).await?;
-            Ok(SetattrDone { after: answer.object.unwrap_or(after), ..done })
+    let Some(size) = size else { return Ok(done) };
+    // A repetition sets the length only where that was not done, and the file has not changed since.
+    let (guard, under_way) = match replayed {
+        true => {
+            under_way.others_end(&fs).await;
+            (Guard::Unchanged(after.change), None)
         }
-        // The same request, on another connection, may still be about it.
-        Some(_) => commit::settled(&fs, id).await.map(|()| done),
-        None => Ok(done),
-    }
+        false => (Guard::None, Some(under_way)),
+    };
+    let after = match truncate(&fs, &cred, id, size, guard).wait().await {
+        Ok(SetattrDone { after, .. }) => after,
+        Err(Status::NotSync) => return commit::settled(&fs, id).await.map(|()| done),
+        Err(status) => return Err(status),
+    };
+    let Some(mtime) = rest.mtime else { return Ok(SetattrDone { after, ..done }) };
+    // The new length came with an mtime of its own; the client's is the one that counts.
+    let attr = SetAttr { mtime: Some(mtime), ..SetAttr::default() };
+    let answer = tell(&fs, cred, Verb::Setattr { file: id, attr, guard: None }, None).await?;
+    drop(under_way);
+    Ok(SetattrDone { after: answer.object.unwrap_or(after), ..done })
 }
 
 /// Asks the ledger; a refusal is an error.
@@ -116,7 +131,7 @@ struct Want {
     cred: Cred,
     id: FileId,
     size: u64,
-    guard: Option<Time>,
+    guard: Guard,
 }
 
 /// Why nothing was appended.
@@ -142,7 +157,12 @@ fn append(fs: &Fs, want: &Want) -> Appended {
     let (before, after, position) = fs.with_entry(want.id, |entry| {
         let before = entry.attr();
         write::may_write(&before, &want.cred)?;
-        if want.guard.is_some_and(|ctime| ctime != before.ctime) {
+        let holds = match want.guard {
+            Guard::None => true,
+            Guard::Ctime(ctime) => before.ctime == ctime,
+            Guard::Unchanged(change) => before.change <= change,
+        };
+        if !holds {
             return Err(Status::NotSync);
         }
         let stamp = Stamp {

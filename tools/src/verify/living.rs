@@ -122,7 +122,7 @@ async fn step(fs: &Rc<Fs>, dice: &mut Dice) {
         (10, Ok(file)) => drop(link::link(fs, &asker, file.id(), other, second).wait().await),
         (11, Ok(file)) if file.kind == Kind::File => {
             let size = dice.below(300_000);
-            let cut = setattr::truncate(fs, &cred, file.id(), size, None).wait().await;
+            let cut = setattr::truncate(fs, &cred, file.id(), size, setattr::Guard::None).wait().await;
             accept(cut.map(|_| ()));
         }
         (12, Ok(file)) if file.kind == Kind::File => {

@@ -10,9 +10,12 @@ use crate::fs::{Fs, Step, create, link, lookup, mkdir, mknod, readlink, remove, 
 use crate::inode::{FileId, Inode, Kind, ROOT};
 use crate::ledger::command::{Answer, Ask, CreateHow, Done, Job, Name, ReplayKey, SetAttr, Verb};
 use crate::status::Status;
-use futures_util::future::select;
+use futures_util::future::{Either, select};
+use futures_util::poll;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 const TOP: FileId = FileId { ino: ROOT, generation: 1 };
 
@@ -366,4 +369,48 @@ fn the_first_answer_to_a_request_that_came_twice_waits_for_its_truncation() {
         let rig = rig.crash();
         assert_eq!(contents(&rig, id), b"", "SETATTR, seed {seed}");
     }
+}
+
+/// A request came twice, to two cores, and the core that the ledger did it for is so slow that the other answers
+/// first, if it does. What the client then writes must still be there when both have been answered.
+#[test]
+fn a_length_that_was_asked_for_twice_is_not_set_again_after_what_was_written_since() {
+    type Asked<'a> = Pin<Box<dyn Future<Output = Result<(), Status>> + 'a>>;
+    fn race<'a>(rig: &'a Rig, id: FileId, ask: impl Fn(&'a Rc<Fs>) -> Asked<'a>) {
+        rig.world.run_until(async {
+            let (mut slow, mut quick) = (ask(&rig.fs[0]), ask(&rig.fs[1]));
+            assert!(poll!(&mut slow).is_pending() && poll!(&mut quick).is_pending());
+            let later = rig.fs[0].world.sleep(Duration::from_secs(1));
+            let since = async || put(&rig.fs[1], id, 0, b"since", Stability::FileSync).await.unwrap();
+            match select(quick, later).await {
+                Either::Left((answered, _)) => {
+                    answered.unwrap();
+                    since().await;
+                    slow.await.unwrap();
+                }
+                Either::Right((_, quick)) => {
+                    slow.await.unwrap();
+                    quick.await.unwrap();
+                    since().await;
+                }
+            }
+        });
+        assert_eq!(contents(rig, id), b"since");
+    }
+
+    let rig = Rig::new(7, options(2, 64 << 20));
+    let (size, replay) = (Some(0), Some(ReplayKey { client: 1, xid: 2, arguments: 3 }));
+    let id = file(&rig, TOP, b"f", b"12345678").id();
+    race(&rig, id, |fs| {
+        let attr = SetAttr { size, ..SetAttr::default() };
+        let create = create::create(fs, &Asker { replay, ..root() }, TOP, b"f", CreateHow::Unchecked, attr);
+        Box::pin(async { create.wait().await.status })
+    });
+    let id = file(&rig, TOP, b"g", b"12345678").id();
+    race(&rig, id, |fs| {
+        let attr = SetAttr { size, mode: Some(0o600), ..SetAttr::default() };
+        let replay = replay.map(|key| ReplayKey { xid: 3, ..key });
+        let set = setattr::setattr(fs, &Cred::root(), id, attr, None, replay);
+        Box::pin(async { set.wait().await.map(|_| ()) })
+    });
 }

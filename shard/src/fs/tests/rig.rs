@@ -306,7 +306,7 @@ pub(super) async fn put(
 }
 
 pub(super) async fn cut(fs: &Rc<Fs>, id: FileId, size: u64) -> Result<Inode, Status> {
-    let done = setattr::truncate(fs, &Cred::root(), id, size, None).wait().await?;
+    let done = setattr::truncate(fs, &Cred::root(), id, size, setattr::Guard::None).wait().await?;
     Ok(done.after)
 }
 
