@@ -169,15 +169,17 @@ fn a_setattr_that_is_sent_again_does_not_cut_what_was_written_since() {
     let root = client.mount("/share");
     let file = client.file(&root, "a");
     client.write(&file, 0, &[7; 5000], StableHow::Unstable).unwrap();
-    let new_attributes = Sattr3 { mode: Some(0o600), size: Some(10), ..Sattr3::default() };
-    let call =
-        client.nfs_call(77, Procedure::Setattr, &SetattrArgs { object: file.handle(), new_attributes, guard: None });
-    for size in [10, 3000] {
-        client.send(&call);
-        let reply = client.receive();
-        assert_eq!(lab::decoded::<SetattrRes>(&lab::results_of(&reply, 77)).error(), None);
-        assert_eq!(client.getattr(&file).unwrap().size, size);
-        client.write(&file, 0, &[8; 3000], StableHow::Unstable).unwrap();
+    for (xid, mode) in [(77, Some(0o600)), (78, None)] {
+        let new_attributes = Sattr3 { mode, size: Some(10), ..Sattr3::default() };
+        let args = SetattrArgs { object: file.handle(), new_attributes, guard: None };
+        let call = client.nfs_call(xid, Procedure::Setattr, &args);
+        for size in [10, 3000] {
+            client.send(&call);
+            let reply = client.receive();
+            assert_eq!(lab::decoded::<SetattrRes>(&lab::results_of(&reply, xid)).error(), None);
+            assert_eq!(client.getattr(&file).unwrap().size, size);
+            client.write(&file, 0, &[8; 3000], StableHow::Unstable).unwrap();
+        }
     }
 }
 

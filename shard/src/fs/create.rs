@@ -22,31 +22,22 @@ pub fn create(fs: &Rc<Fs>, asker: &Asker, dir: FileId, name: &[u8], how: CreateH
     let verb = Verb::Create { dir, name, how, attr };
     match (attr.size, how) {
         (Some(size), CreateHow::Unchecked | CreateHow::Guarded) => {
-            let under_way = UnderWay::begin(fs, asker.replay);
-            let made = ask(fs, asker, verb);
-            Step::Later(Box::pin(resize(Rc::clone(fs), *asker, made, size, under_way)))
+            Step::Later(Box::pin(with_length(Rc::clone(fs), *asker, verb, size)))
         }
         _ => ask(fs, asker, verb),
     }
 }
 
-async fn resize(fs: Rc<Fs>, asker: Asker, made: Step<Answer>, size: u64, under_way: UnderWay) -> Answer {
-    let answer = made.wait().await;
+async fn with_length(fs: Rc<Fs>, asker: Asker, verb: Verb, size: u64) -> Answer {
+    let _under_way = UnderWay::begin(&fs, asker.replay).await;
+    let answer = ask(&fs, &asker, verb).wait().await;
     let Some(object) = answer.object.filter(|_| answer.status.is_ok()) else { return answer };
     if size == 0 && !answer.existed {
         return answer;
     }
     // A repetition sets the length only where that was not done, and the file has not changed since.
-    let (guard, under_way) = match answer.replayed {
-        true => {
-            under_way.others_end(&fs).await;
-            (Guard::Unchanged(object.change), None)
-        }
-        false => (Guard::None, Some(under_way)),
-    };
-    let set = setattr::truncate(&fs, &asker.cred, object.id(), size, guard).wait().await;
-    drop(under_way);
-    match set {
+    let guard = if answer.replayed { Guard::Unchanged(object.change) } else { Guard::None };
+    match setattr::truncate(&fs, &asker.cred, object.id(), size, guard).wait().await {
         Ok(done) => Answer { object: Some(done.after), ..answer },
         Err(Status::NotSync) => match commit::settled(&fs, object.id()).await {
             Ok(()) => Answer { object: fs.attr(object.id()).ok(), ..answer },

@@ -50,7 +50,7 @@ pub fn setattr(
     let rest = SetAttr { size: None, mtime: attr.mtime.filter(|_| !sets_mtime_anyway(&attr)), ..attr };
     match attr.size {
         Some(size) if rest == SetAttr::default() => {
-            truncate(fs, cred, id, size, guard.map_or(Guard::None, Guard::Ctime))
+            Step::Later(Box::pin(resize(Rc::clone(fs), *cred, id, size, guard, replay)))
         }
         size => Step::Later(Box::pin(set(Rc::clone(fs), *cred, id, size, rest, guard, replay))),
     }
@@ -70,6 +70,24 @@ fn sets_mtime_anyway(attr: &SetAttr) -> bool {
     attr.size.is_some() && attr.mtime == Some(SetTime::Server)
 }
 
+/// Sets the length once.
+async fn resize(
+    fs: Rc<Fs>,
+    cred: Cred,
+    id: FileId,
+    size: u64,
+    guard: Option<Time>,
+    replay: Option<ReplayKey>,
+) -> Result<SetattrDone, Status> {
+    let under_way = UnderWay::begin(&fs, replay).await;
+    if let Some(answer) = under_way.known() {
+        return answer;
+    }
+    let answer = truncate(&fs, &cred, id, size, guard.map_or(Guard::None, Guard::Ctime)).wait().await;
+    under_way.keep(&answer);
+    answer
+}
+
 /// Asks the ledger, then sets the length.
 async fn set(
     fs: Rc<Fs>,
@@ -86,7 +104,7 @@ async fn set(
         write::may_write(&fs.attr(id)?, &cred)?;
         check_size(size)?;
     }
-    let under_way = UnderWay::begin(&fs, replay.filter(|_| size.is_some()));
+    let _under_way = UnderWay::begin(&fs, replay.filter(|_| size.is_some())).await;
     let Answer { before: Some(before), object: Some(after), replayed, .. } =
         tell(&fs, cred, Verb::Setattr { file: id, attr: rest, guard }, replay).await?
     else {
@@ -95,13 +113,7 @@ async fn set(
     let done = SetattrDone { before, after };
     let Some(size) = size else { return Ok(done) };
     // A repetition sets the length only where that was not done, and the file has not changed since.
-    let (guard, under_way) = match replayed {
-        true => {
-            under_way.others_end(&fs).await;
-            (Guard::Unchanged(after.change), None)
-        }
-        false => (Guard::None, Some(under_way)),
-    };
+    let guard = if replayed { Guard::Unchanged(after.change) } else { Guard::None };
     let after = match truncate(&fs, &cred, id, size, guard).wait().await {
         Ok(SetattrDone { after, .. }) => after,
         Err(Status::NotSync) => return commit::settled(&fs, id).await.map(|()| done),
@@ -111,7 +123,6 @@ async fn set(
     // The new length came with an mtime of its own; the client's is the one that counts.
     let attr = SetAttr { mtime: Some(mtime), ..SetAttr::default() };
     let answer = tell(&fs, cred, Verb::Setattr { file: id, attr, guard: None }, None).await?;
-    drop(under_way);
     Ok(SetattrDone { after: answer.object.unwrap_or(after), ..done })
 }
 

@@ -251,7 +251,7 @@ impl Judge {
         for (id, call) in &self.calls {
             let Some(done) = case.done.get_mut(id) else { continue };
             done.lately = 0;
-            let is_kept = call.op.is_once() && done.expects.iter().any(|expect| expect.has_effect);
+            let is_kept = call.op.is_stored() && done.expects.iter().any(|expect| expect.has_effect);
             if !is_kept {
                 done.expects.clear();
             } else if done.expects.iter().any(|expect| expect.truncates()) {

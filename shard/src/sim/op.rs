@@ -179,15 +179,20 @@ impl Op {
 
     /// Whether a repetition must not take effect again: the server keeps its answer.
     pub(crate) fn is_once(&self) -> bool {
+        matches!(self, Op::Setattr { .. }) || self.has_wcc()
+    }
+
+    /// Whether the answer is kept across a crash too: all but that to a SETATTR of the length alone.
+    pub(crate) fn is_stored(&self) -> bool {
         match self {
             Op::Setattr { sattr, .. } => Sattr3 { size: None, ..*sattr } != Sattr3::default(),
-            _ => self.has_wcc(),
+            _ => self.is_once(),
         }
     }
 
     /// Whether it changes nothing.
     pub(crate) fn is_read(&self) -> bool {
-        !self.is_once() && !matches!(self, Op::Setattr { .. } | Op::Write { .. } | Op::Commit { .. })
+        !self.is_once() && !matches!(self, Op::Write { .. } | Op::Commit { .. })
     }
 
     /// The call as a record of one fragment.

@@ -413,4 +413,11 @@ fn a_length_that_was_asked_for_twice_is_not_set_again_after_what_was_written_sin
         let set = setattr::setattr(fs, &Cred::root(), id, attr, None, replay);
         Box::pin(async { set.wait().await.map(|_| ()) })
     });
+    let id = file(&rig, TOP, b"h", b"12345678").id();
+    race(&rig, id, |fs| {
+        let attr = SetAttr { size, ..SetAttr::default() };
+        let replay = replay.map(|key| ReplayKey { xid: 4, ..key });
+        let set = setattr::setattr(fs, &Cred::root(), id, attr, None, replay);
+        Box::pin(async { set.wait().await.map(|_| ()) })
+    });
 }
