@@ -233,6 +233,13 @@ struct ClosedFrame {
     stage: Stage,
 }
 
+impl ClosedFrame {
+    /// With its header.
+    fn bytes(&self) -> usize {
+        (self.end_block - self.header_block) as usize * BLOCK_BYTES
+    }
+}
+
 /// How far a closed frame is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
@@ -616,7 +623,11 @@ impl LogInner {
             let pieces = std::mem::take(&mut frame.pieces);
             let write = self.volume.disk().write(frame.slot, offset(frame.header_block), pieces, stable);
             let log = self.clone();
+            let is_long = frame.bytes() >= LONG_WRITE_BYTES;
             self.world.spawn(Box::pin(async move {
+                if is_long {
+                    log.world.pause().await;
+                }
                 let result = write.await;
                 log.written(position, stable, result);
             }));
@@ -634,7 +645,7 @@ impl LogInner {
         let first = state.closed + 1 - state.frames.len() as u64;
         let frame = &mut state.frames[(position.0 - first) as usize];
         frame.stage = if stable == Stable::Now { Stage::Durable } else { Stage::Written };
-        let bytes = (frame.end_block - frame.header_block) as usize * BLOCK_BYTES;
+        let bytes = frame.bytes();
         state.unwritten -= bytes;
         self.count_frame(bytes);
         for waiter in state.write_waiters.drain(..) {
@@ -783,6 +794,9 @@ fn offset(block: u32) -> u64 {
     u64::from(block) * BLOCK_BYTES as u64
 }
 
+/// From this length on a frame's write waits until the event loop has come around: to hand it to the kernel takes as
+/// long as some tens of small calls, and what made the frame may have taken as long already.
+const LONG_WRITE_BYTES: usize = 256 * 1024;
 /// From this length on a payload is copied past the processor's caches.
 const STREAM_BYTES_MIN: usize = 64 * 1024;
 /// Pause between two looks for memory.

@@ -30,6 +30,7 @@ use cache::sim::{Effect, Rng, SimDisk, SimMachine, SimWorld};
 use cache::table::Directory;
 use cache::world::{Time, World};
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -320,10 +321,19 @@ impl Folder {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let shm = Path::new("/dev/shm");
         let base = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = base.join(format!("basalt-sim-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary folder");
-        Folder { path }
+        loop {
+            let path = base.join(Folder::name(NEXT.fetch_add(1, Ordering::Relaxed)));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Folder { path },
+                // One that was killed has left it, and had the number of this process.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("a temporary folder: {error}"),
+            }
+        }
+    }
+
+    fn name(number: u64) -> String {
+        format!("basalt-sim-{}-{number}", std::process::id())
     }
 }
 
@@ -348,3 +358,20 @@ const IDENTITY: u64 = 0x00ba_5a17_00ba_5a17;
 const SECRET: [u8; 16] = *b"a simulated pool";
 const PAUSE_MIN: Duration = Duration::from_micros(20);
 const PAUSE_MAX: Duration = Duration::from_millis(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_left_behind_is_not_taken() {
+        let first = Folder::new();
+        let number: u64 = first.path.to_str().unwrap().rsplit('-').next().unwrap().parse().unwrap();
+        let left: Vec<_> = (1..4).map(|step| first.path.with_file_name(Folder::name(number + step))).collect();
+        // Another test may have taken one of them meanwhile: then it is not left behind.
+        let left: Vec<_> = left.iter().filter(|path| std::fs::create_dir(path).is_ok()).collect();
+        let second = Folder::new();
+        assert!(!left.contains(&&second.path));
+        left.iter().for_each(|path| std::fs::remove_dir(path).unwrap());
+    }
+}

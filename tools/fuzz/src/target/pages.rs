@@ -262,7 +262,9 @@ impl Golden {
             }
         }
         let directory = std::env::temp_dir().join(format!("basalt-fuzz-pages-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).expect("a temporary folder");
+        // One that was killed may have left it, and had the number of this process.
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir(&directory).expect("a temporary folder");
         let specimen = Specimen::make(&directory, &older, &newer).expect("LMDB makes a tree");
         std::fs::remove_dir_all(&directory).expect("it is ours");
         Golden { specimen, older, newer }
