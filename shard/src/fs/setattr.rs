@@ -116,7 +116,10 @@ async fn set(
     let guard = if replayed { Guard::Unchanged(after.change) } else { Guard::None };
     let after = match truncate(&fs, &cred, id, size, guard).wait().await {
         Ok(SetattrDone { after, .. }) => after,
-        Err(Status::NotSync) => return commit::settled(&fs, id).await.map(|()| done),
+        Err(Status::NotSync) => {
+            commit::settled(&fs, id).await?;
+            return Ok(SetattrDone { after: fs.attr(id)?, ..done });
+        }
         Err(status) => return Err(status),
     };
     let Some(mtime) = rest.mtime else { return Ok(SetattrDone { after, ..done }) };
