@@ -7,6 +7,7 @@
 //!
 //! Guarantees: what is durable is a prefix of what was committed, in order of [`Position`].
 
+mod frames;
 mod heads;
 mod seal;
 mod spares;
@@ -21,13 +22,14 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 
-use crate::block::{CHUNK_BLOCKS, CHUNK_BYTES, Piece};
+use crate::block::{CHUNK_BLOCKS, CHUNK_BYTES};
 use crate::disk::Stable;
 use crate::extent::{BLOCK_BYTES, Place, SegmentId};
 use crate::frame::{FRAME_BLOCKS_MAX, FRAME_RECORDS_MAX, Header, PAYLOAD_MAX, Record, RecordKind};
 use crate::signal::Signal;
 use crate::table::Volume;
 use crate::world::{LocalFuture, Time, World};
+use frames::{ClosedFrame, OpenFrame, Stage};
 use heads::Heads;
 use seal::{Left, Tail};
 use spares::Spare;
@@ -210,43 +212,6 @@ struct Segment {
     tail: Tail,
     /// The spare was asked for ahead of need.
     asked_ahead: bool,
-}
-
-/// The frame that takes records.
-struct OpenFrame {
-    header_block: u32,
-    records: Vec<Record>,
-    /// Payload blocks of the records.
-    blocks: usize,
-    /// One per payload block; those of a reservation are behind the committed ones.
-    checksums: Vec<u32>,
-}
-
-/// A frame that takes no more records.
-struct ClosedFrame {
-    segment: SegmentId,
-    slot: u32,
-    header_block: u32,
-    end_block: u32,
-    /// Taken when the write is begun.
-    pieces: Vec<Piece>,
-    stage: Stage,
-}
-
-impl ClosedFrame {
-    /// With its header.
-    fn bytes(&self) -> usize {
-        (self.end_block - self.header_block) as usize * BLOCK_BYTES
-    }
-}
-
-/// How far a closed frame is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Closed,
-    Writing,
-    Written,
-    Durable,
 }
 
 /// What an append lacks.

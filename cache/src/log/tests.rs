@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::future::{Either, join_all, select};
 
 use super::*;
+use crate::block::Piece;
 use crate::extent::Extent;
 use crate::replay::{ReplayError, ReplayScope, ReplayedFrame, replay};
 use crate::sim::{Rng, SimDisk, SimWorld};
